@@ -1,0 +1,54 @@
+"""Adversarially robust neural architecture search in Keras 3 and TensorFlow (RACL, arXiv:2009.00902).
+
+The public names are loaded on first use, so that importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from racl_tf.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from racl_tf import attacks as attacks
+    from racl_tf.architecture.constraint import ConfidenceConstraint as ConfidenceConstraint
+    from racl_tf.architecture.distribution import LogNormalArchitecture as LogNormalArchitecture
+    from racl_tf.data import load_dataset as load_dataset
+    from racl_tf.errors import UsageError as UsageError
+    from racl_tf.evaluation import evaluate as evaluate
+    from racl_tf.export import export_saved_model as export_saved_model
+    from racl_tf.networks.genotype_network import GenotypeNetwork as GenotypeNetwork
+    from racl_tf.networks.supernet import Supernet as Supernet
+    from racl_tf.space import Genotype as Genotype
+    from racl_tf.space import get_genotype as get_genotype
+    from racl_tf.training.adversarial import AdversarialTrainer as AdversarialTrainer
+    from racl_tf.training.search import RACLSearch as RACLSearch
+
+_HOMES = {
+    "AdversarialTrainer": "racl_tf.training.adversarial",
+    "ConfidenceConstraint": "racl_tf.architecture.constraint",
+    "Genotype": "racl_tf.space",
+    "GenotypeNetwork": "racl_tf.networks.genotype_network",
+    "LogNormalArchitecture": "racl_tf.architecture.distribution",
+    "RACLSearch": "racl_tf.training.search",
+    "Supernet": "racl_tf.networks.supernet",
+    "UsageError": "racl_tf.errors",
+    "evaluate": "racl_tf.evaluation",
+    "export_saved_model": "racl_tf.export",
+    "get_genotype": "racl_tf.space",
+    "load_dataset": "racl_tf.data",
+}
+__all__ = sorted([*_HOMES, "attacks"])  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "attacks":
+        return importlib.import_module("racl_tf.attacks")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'racl_tf' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,24 @@
+"""The error that a user can mend, and the suggestion of the nearest known name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Something that was asked for cannot be done; the message says what was received and what to do.
+
+    Programs print the message as one paragraph and exit with status 1; every other
+    exception is a defect and keeps its traceback.
+    """
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """Returns the error for a name that is not among the known ones, with the nearest suggested.
+
+    >>> print(unknown("operation", "sep_conv3", ["none", "sep_conv_3x3"]))
+    Unknown operation 'sep_conv3'. Did you mean 'sep_conv_3x3'? Known: none, sep_conv_3x3.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

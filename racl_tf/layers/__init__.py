@@ -1,0 +1,1 @@
+"""Keras layers of the search space: candidate operations, the cells of a genotype, the mixed cells of the supernet."""

@@ -1,0 +1,117 @@
+"""The cell of the supernet, in which every edge is a mixture of all operations."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from racl_tf.layers import functional
+from racl_tf.layers.genotype_cell import Shape, preprocess
+from racl_tf.layers.mixed_edges import MixedEdges
+from racl_tf.random import derive
+from racl_tf.space import EDGES, INPUTS, NODES
+
+
+@keras.saving.register_keras_serializable("racl_tf")
+class MixedCell(keras.layers.Layer):
+    """Computes every node as the weighted sum of mixtures of all earlier nodes (Eq. 5), grouped by source.
+
+    Arguments:
+        channels: of every node, divisible by `partial`.
+        reduction: whether edges from the two inputs have stride 2.
+        reduction_before: whether the first input has twice the size of the second.
+        partial: the divisor k of partial channels.
+        seed: of the initial kernels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: bool = False,
+        reduction_before: bool = False,
+        partial: int = 4,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.reduction = reduction
+        self.reduction_before = reduction_before
+        self.partial = partial
+        self.seed = seed
+        self.preprocessing = [
+            preprocess(channels, reduce=reduction_before, affine=False, seed=derive(seed, "input_0")),
+            preprocess(channels, reduce=False, affine=False, seed=derive(seed, "input_1")),
+        ]
+        self.sources = [
+            MixedEdges(
+                channels,
+                len(edges_from(source)),
+                stride=2 if reduction and source < INPUTS else 1,
+                partial=partial,
+                seed=derive(seed, f"source_{source}"),
+            )
+            for source in range(INPUTS + NODES - 1)
+        ]
+
+    def build(self, input_shape: list[Shape]) -> None:
+        for layer, shape in zip(self.preprocessing, input_shape, strict=True):
+            layer.build(shape)
+        for source in self.sources:
+            source.build((None, None, None, self.channels))
+        self.built = True
+
+    def call(
+        self, inputs: list[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """Returns the concatenated nodes (batch, height, width, 4 * channels).
+
+        Arguments:
+            inputs: the outputs of the cell before the previous one and of the previous one.
+            alpha: (14, 8), float32, by edge as in `EDGES` and operation as in `OPERATIONS`.
+            beta: (14,), float32.
+            training: whether normalisation uses and updates the batch's statistics.
+        """
+        states = [layer(state, training=training) for layer, state in zip(self.preprocessing, inputs, strict=True)]
+        mixtures: list[list[tf.Tensor]] = [[] for _ in range(NODES)]
+        bypasses: list[list[tf.Tensor]] = [[] for _ in range(NODES)]
+        for source, layer in enumerate(self.sources):
+            if source >= INPUTS:
+                node = source - INPUTS
+                states.append(self._node(mixtures[node], bypasses[node]))
+            edges = edges_from(source)
+            outputs = layer(states[source], tf.gather(alpha, edges), tf.gather(beta, edges), training=training)
+            for terms, values in zip((mixtures, bypasses), outputs, strict=True):
+                for edge, value in zip(edges, values, strict=bool(values)):
+                    terms[EDGES[edge][1] - INPUTS].append(value)
+        states.append(self._node(mixtures[-1], bypasses[-1]))
+        return tf.concat(states[INPUTS:], -1)
+
+    def _node(self, mixtures: list[tf.Tensor], bypasses: list[tf.Tensor]) -> tf.Tensor:
+        parts = [tf.add_n(terms) for terms in (mixtures, bypasses) if terms]
+        return functional.shuffle_channels(tf.concat(parts, -1), self.partial)
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        batch, height, width, _ = input_shape[1]
+        stride = 2 if self.reduction else 1
+        return batch, -(-height // stride), -(-width // stride), NODES * self.channels
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "reduction": self.reduction,
+            "reduction_before": self.reduction_before,
+            "partial": self.partial,
+            "seed": self.seed,
+        }
+
+
+def edges_from(source: int) -> list[int]:
+    """Returns the indices in `EDGES` of the edges that leave a node, by target.
+
+    >>> edges_from(3)
+    [8, 12]
+    """
+    return [index for index, edge in enumerate(EDGES) if edge[0] == source]

@@ -1,0 +1,1 @@
+"""Image classifiers stacked from cells: the supernet and the network of a genotype."""

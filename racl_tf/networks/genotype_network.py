@@ -1,0 +1,163 @@
+"""The network that a genotype stands for."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from racl_tf.errors import UsageError
+from racl_tf.layers.genotype_cell import GenotypeCell
+from racl_tf.layers.batch_norm import BatchNorm
+from racl_tf.layers.operations import ReLUConvBN, uniform
+from racl_tf.networks.cell_network import CellNetwork, CellPlan, dense_head
+from racl_tf.random import derive, fold
+from racl_tf.space import Genotype, get_genotype
+
+
+@keras.saving.register_keras_serializable("racl_tf")
+class GenotypeNetwork(CellNetwork):
+    """The classifier stacked from the cells of a genotype, as retrained and evaluated in the paper.
+
+    Arguments:
+        genotype: a `Genotype`, or what `get_genotype` takes: a published name or the path of a JSON file.
+        num_classes: the number of logits.
+        channels: of a node before the first reduction.
+        cells: the depth; cells `cells // 3` and `2 * cells // 3` are reduction cells.
+        input_shape: (height, width, 1 or 3) of the images.
+        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
+        auxiliary: whether a second classifier sits on cell `2 * cells // 3` (training only).
+        drop_path: the probability, in [0, 1), that an operation's output is dropped for an image in training.
+        seed: of the initial weights and of what is dropped.
+
+    Raises:
+        UsageError: the genotype is unknown or an argument is out of its range.
+
+    >>> network = GenotypeNetwork("racl", 10, channels=4, cells=3, input_shape=(8, 8, 1))
+    >>> network(tf.zeros([2, 8, 8, 1])).shape
+    TensorShape([2, 10])
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype | str,
+        num_classes: int = 10,
+        *,
+        channels: int = 36,
+        cells: int = 20,
+        input_shape: tuple[int, int, int] = (32, 32, 3),
+        mean: float | tuple[float, ...] = 0.0,
+        std: float | tuple[float, ...] = 1.0,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.genotype = genotype if isinstance(genotype, Genotype) else get_genotype(genotype)
+        if not 0 <= drop_path < 1:
+            raise UsageError(f"`drop_path` must be a probability in [0, 1). Received: drop_path={drop_path!r}.")
+        super().__init__(
+            num_classes,
+            channels=channels,
+            cells=cells,
+            input_shape=input_shape,
+            mean=mean,
+            std=std,
+            seed=seed,
+            **kwargs,
+        )
+        self.drop_path = drop_path
+        self.auxiliary_index = 2 * cells // 3
+        self.auxiliary = (
+            AuxiliaryHead(num_classes, seed=derive(seed, "auxiliary"), name="auxiliary") if auxiliary else None
+        )
+        if self.auxiliary is not None:
+            self.auxiliary.build(self.cell_shapes[self.auxiliary_index])
+        if drop_path:
+            self.training_calls = self.add_weight(
+                (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="training_calls"
+            )
+
+    def make_cell(self, plan: CellPlan) -> GenotypeCell:
+        return GenotypeCell(self.genotype.reduce if plan.reduction else self.genotype.normal, **plan._asdict())
+
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, auxiliary: bool = False
+    ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """Returns the logits (batch, num_classes) of images in [0, 1].
+
+        With `auxiliary`, which needs a network that has the auxiliary head, a pair: the logits and the
+        auxiliary head's.
+        """
+        keep = self._draw_kept_paths(tf.shape(inputs)[0]) if training and self.drop_path else None
+        before = state = self.stem(self.normalise(inputs), training=training)
+        logits = []
+        for index, cell in enumerate(self.cells):
+            kept = None if keep is None else [paths[index] for paths in keep]
+            before, state = state, cell([before, state], training=training, keep=kept)
+            if auxiliary and index == self.auxiliary_index:
+                if self.auxiliary is None:
+                    raise UsageError("This network has no auxiliary head: create it with `auxiliary=True`.")
+                logits.append(tf.cast(self.auxiliary(state, training=training), tf.float32))
+        logits.insert(0, self.classify(state))
+        return (logits[0], logits[1]) if auxiliary else logits[0]
+
+    def _draw_kept_paths(self, batch: tf.Tensor) -> list[tf.Tensor]:
+        edges = max(len(cell.edges) for cell in self.cells)
+        context = tf.distribute.get_replica_context()
+        replica = 0 if context is None else context.replica_id_in_sync_group
+        seed = fold(self.seed, "drop_path", self.training_calls, replica)
+        self.training_calls.assign_add(1)
+        uniforms = tf.random.stateless_uniform([edges, len(self.cells), batch, 1, 1, 1], seed)
+        return tf.unstack(tf.where(uniforms < self.drop_path, 0.0, 1 / (1 - self.drop_path)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "genotype": self.genotype.to_json(),
+            "auxiliary": self.auxiliary is not None,
+            "drop_path": self.drop_path,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GenotypeNetwork":
+        return cls(**{**config, "genotype": Genotype.from_json(config["genotype"])})
+
+
+@keras.saving.register_keras_serializable("racl_tf")
+class AuxiliaryHead(keras.layers.Layer):
+    """The second classifier of DARTS: 5x5 average pool at stride 3, 1x1 to 128, 2x2 to 768, logits.
+
+    It is made for 8x8 features. On larger ones the 2x2 convolution's outputs are averaged, on smaller
+    ones pool and convolution shrink to what is there.
+    """
+
+    def __init__(self, num_classes: int, *, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.seed = seed
+        self.project = ReLUConvBN(128, seed=derive(seed, "project"))
+        self.norm = BatchNorm()
+        self.head = dense_head(num_classes, 768, seed=derive(seed, "head"))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.window = min(5, *input_shape[1:3])
+        pooled = [(size - self.window) // 3 + 1 for size in input_shape[1:3]]
+        self.project.build((None, *pooled, input_shape[-1]))
+        size = [min(2, side) for side in pooled]
+        start = uniform(size[0] * size[1] * 128, derive(self.seed, "kernel"))
+        self.kernel = self.add_weight((*size, 128, 768), start, name="kernel")
+        self.norm.build((None, None, None, 768))
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        pooled = tf.nn.avg_pool2d(tf.nn.relu(inputs), self.window, 3, "VALID")
+        projected = tf.nn.relu(self.project(pooled, training=training))
+        features = tf.nn.conv2d(projected, tf.convert_to_tensor(self.kernel), 1, "VALID")
+        features = tf.nn.relu(self.norm(features, training=training))
+        return self.head(tf.reduce_mean(features, [1, 2]))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.num_classes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_classes": self.num_classes, "seed": self.seed}

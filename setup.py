@@ -1,0 +1,53 @@
+"""Installs the library, its programs (racl-search, ...) and its configurations."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'"(.+)"', (HERE / "racl_tf/version.py").read_text().split("__version__")[1])
+
+# The programs and configurations live at the top level of the repository and are
+# installed inside the package, so that they are there without a checkout too.
+PLACES = {"racl_tf.bin": "bin", "racl_tf.configs": "configs"}
+
+setup(
+    name="racl_tf",
+    version=VERSION.group(1),  # type: ignore[union-attr]
+    description="Search, train, attack and export adversarially robust neural architectures (RACL).",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["racl_tf", "racl_tf.*"]) + list(PLACES),
+    package_dir={"racl_tf": "racl_tf", **PLACES},
+    package_data={"racl_tf": ["py.typed", "space/*.json"]},
+    install_requires=[
+        "absl-py>=2.0",
+        "importlib_resources",  # tensorflow-datasets imports it without declaring it
+        "keras>=3.10",
+        "matplotlib>=3.8",
+        "ml_collections>=1.0",
+        "numpy>=1.26",
+        "pillow>=10",
+        "rich>=13",
+        "scikit-learn>=1.4",
+        "tensorboard>=2.18",
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "tensorflow-probability>=0.25",
+        "tf_keras>=2.18",  # tensorflow-probability imports it beside Keras 3
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "test": ["hypothesis>=6.100", "jsonschema>=4.20", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"racl-{program} = racl_tf.bin.{program}:run"
+            for program in ("search", "train", "evaluate", "export", "quickstart")
+        ]
+    },
+)
