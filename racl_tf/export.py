@@ -1,0 +1,121 @@
+"""A trained classifier as a SavedModel that plain TensorFlow serves, without Keras and without this library."""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from racl_tf.errors import UsageError
+
+_Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    input_shape: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Path:
+    """Writes a classifier as a SavedModel and returns its path.
+
+    The signature `serving_default` takes `images`, float32 in [0, 1], any number of them, and gives their `logits`,
+    `probabilities` and `class` (the index of the largest logit) and, where class names are given, `class_name`.
+    A signature under each of these names gives that one output alone. The folder appears complete or not at all.
+
+    Arguments:
+        model: a built classifier from images to logits of shape (batch, classes).
+        path: the folder to create.
+        input_shape: height, width and channels; needed where the model does not define its input shape.
+        class_names: a name for each class.
+
+    Raises:
+        UsageError: the path exists, the input shape is not known, there are not as many class names as classes,
+            or the model does not give logits.
+
+    >>> import tempfile
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_saved_model(model, f"{folder}/model", class_names=["cat", "dog"])
+    ...     served = tf.saved_model.load(path)
+    ...     sorted(served.signatures["serving_default"](images=tf.zeros((5, 8, 8, 3))))
+    ['class', 'class_name', 'logits', 'probabilities']
+    """
+    path = Path(path)
+    if path.exists():
+        raise UsageError(f"Cannot export to {os.fspath(path)!r}: it exists. Remove it or choose another path.")
+    shape = _input_shape(model, input_shape)
+    classes = _count_classes(model, shape)
+    if class_names is not None and len(class_names) != classes:
+        raise UsageError(f"Expected a name for each of the {classes} classes. Received {len(class_names)} names.")
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = tf.cast(model(images, training=False), tf.float32)
+        best = tf.argmax(logits, axis=-1)
+        outputs = {"logits": logits, "probabilities": tf.nn.softmax(logits), "class": best}
+        return outputs | ({"class_name": tf.gather(list(class_names), best)} if class_names is not None else {})
+
+    signature = [tf.TensorSpec((None, *shape), tf.float32, name="images")]
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    served = archive.add_endpoint("serving_default", serve, signature)
+    for name in served.get_concrete_function().structured_outputs:
+        archive.add_endpoint(name, _single(served, name), signature)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
+        archive.write_out(f"{unfinished}/model", verbose=False)
+        os.rename(f"{unfinished}/model", path)
+    return path
+
+
+def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images: np.ndarray | tf.Tensor) -> float:
+    """Returns the largest absolute difference between the logits of a model and of its SavedModel.
+
+    Arguments:
+        model: the classifier that was exported.
+        path: the folder that `export_saved_model` wrote.
+        images: shape (batch, height, width, channels), in [0, 1].
+
+    Raises:
+        UsageError: there is no SavedModel at the path.
+    """
+    try:
+        served = tf.saved_model.load(path)
+    except OSError as error:
+        raise UsageError(f"Cannot load a SavedModel from {os.fspath(path)!r}: {error}") from None
+    images = tf.cast(images, tf.float32)
+    logits = served.signatures["logits"](images=images)["logits"]
+    return float(tf.reduce_max(tf.abs(logits - tf.cast(model(images, training=False), tf.float32))))
+
+
+def _single(serve: _Endpoint, name: str) -> _Endpoint:
+    return lambda images: {name: serve(images)[name]}
+
+
+def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns height, width and channels as given, or else as the model defines them."""
+    try:
+        shape = tuple(model.input_shape[1:] if given is None else given)
+    except (AttributeError, ValueError):
+        raise UsageError(
+            "The model defines no input shape. Pass `input_shape=(height, width, channels)`, or export a model "
+            "with a fixed one."
+        ) from None
+    if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
+        raise UsageError(f"Exporting needs a fixed `input_shape` of (height, width, channels). Received: {shape}.")
+    return shape
+
+
+def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
+    """Returns the number of classes of a model that gives logits, judged by its outputs for noise."""
+    noise = np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32)
+    outputs = np.asarray(tf.cast(model(noise, training=False), tf.float32))
+    if outputs.ndim != 2:
+        raise UsageError(f"Exporting needs a model with logits of shape (batch, classes). It gives {outputs.shape}.")
+    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+        raise UsageError("Exporting expects logits, but the model gives probabilities. Remove its last softmax.")
+    return outputs.shape[1]

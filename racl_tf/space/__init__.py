@@ -1,0 +1,20 @@
+"""What can be built: operations, genotypes, the published ones, and the choice of one from scores."""
+
+from racl_tf.space.catalogue import GENOTYPES, get_genotype
+from racl_tf.space.genotype import Cell, Edge, Genotype
+from racl_tf.space.operations import EDGES, INPUTS, NODES, OPERATIONS, PUBLISHED_OPERATIONS
+from racl_tf.space.selection import select_genotype
+
+__all__ = [
+    "EDGES",
+    "GENOTYPES",
+    "INPUTS",
+    "NODES",
+    "OPERATIONS",
+    "PUBLISHED_OPERATIONS",
+    "Cell",
+    "Edge",
+    "Genotype",
+    "get_genotype",
+    "select_genotype",
+]

@@ -1,0 +1,29 @@
+"""The names of what an edge of a cell can compute, and the edges of the search cell.
+
+Nodes 0 and 1 of a cell are its inputs, the outputs of the cell before the previous one and
+of the previous one; nodes 2, 3, ... are the intermediate nodes, each a sum of its edges.
+"""
+
+OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""The candidates on every edge of the search cell, in the order of the architecture parameters."""
+
+PUBLISHED_OPERATIONS = ("sep_conv_7x7", "conv_7x1_1x7")
+"""What published genotypes need besides."""
+
+INPUTS = 2
+"""The number of inputs of a cell."""
+
+NODES = 4
+"""The number of intermediate nodes of the search cell."""
+
+EDGES = tuple((source, node) for node in range(INPUTS, INPUTS + NODES) for source in range(node))
+"""The 14 edges (source, node) of the search cell, ordered by node and then by source, as in PC-DARTS."""
