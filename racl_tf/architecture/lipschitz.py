@@ -1,0 +1,115 @@
+r"""From log-normal alpha and beta to the log-normal Lipschitz constant of the network (Eqs. 8 to 12).
+
+The constant of an edge is a weighted sum of operations' constants, the one of a node a
+weighted sum of edges', the one of the network the product of all nodes' (Eq. 10). With
+log-normal weights, sums are log-normal approximately (Fenton and Wilkinson: the first two
+moments are matched) and products exactly, so that the pair of the log-space mean and
+variance is handed from level to level. Everything is in log space; an operation without
+influence (zero) has the log constant -inf.
+
+These constants are the paper's surrogate, not a bound: node sums below one make the product
+smaller than the true recursion, and a normalised network's constant is not the product of
+its kernels'.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from racl_tf.space import EDGES, INPUTS, NODES
+
+
+class LogNormal(NamedTuple):
+    """The log-space mean and variance of log-normal variables, any equal shapes."""
+
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+def sum_of_log_normals(terms: LogNormal) -> LogNormal:
+    r"""Returns the log-normal with the mean and variance of a sum of independent log-normals (Eq. 11).
+
+    .. math::
+        \sigma^2 = \ln\Big[\frac{\sum_o e^{2 m_o + v_o} (e^{v_o} - 1)}{(\sum_o e^{m_o + v_o / 2})^2} + 1\Big], \quad
+        \mu = \ln \sum_o e^{m_o + v_o / 2} - \sigma^2 / 2
+
+    Arguments:
+        terms: means (..., n), -inf for a term that is zero, and positive variances (..., n).
+
+    Returns:
+        means and variances (...).
+    """
+    log_mean = tf.reduce_logsumexp(terms.mean + terms.variance / 2, -1)
+    log_variance = tf.reduce_logsumexp(2 * terms.mean + terms.variance + tf.math.log(tf.math.expm1(terms.variance)), -1)
+    variance = tf.math.log1p(tf.exp(log_variance - 2 * log_mean))
+    return LogNormal(log_mean - variance / 2, variance)
+
+
+def edge_constants(alpha: LogNormal, log_norms: tf.Tensor) -> LogNormal:
+    r"""Returns the distribution of `sum_o alpha_o lambda_o` of every edge (Eq. 11).
+
+    Arguments:
+        alpha: of each operation (..., edges, 8).
+        log_norms: ln(lambda_o), same shape, taken as a constant; -inf for zero.
+    """
+    return sum_of_log_normals(LogNormal(alpha.mean + tf.stop_gradient(log_norms), alpha.variance))
+
+
+def node_constants(beta: LogNormal, edges: LogNormal) -> LogNormal:
+    r"""Returns the distribution of `sum_i beta_ij lambda_ij` of every node (Eq. 12).
+
+    A product of independent log-normals adds their means and variances; the sum of these
+    products is again approximated by its two moments.
+
+    Arguments:
+        beta: of each edge (..., 14).
+        edges: the edges' constants (..., 14).
+
+    Returns:
+        (..., 4), one for each intermediate node.
+
+    Differences from the paper:
+        Eq. 12 as printed halves the variance twice. It is Eq. 11 with sigma_o^2 replaced by
+        sigma_beta^2 + sigma_I^2, as the text says, which Monte Carlo confirms.
+    """
+    products = LogNormal(beta.mean + edges.mean, beta.variance + edges.variance)
+    nodes = []
+    for node in range(INPUTS, INPUTS + NODES):
+        first = [target for _, target in EDGES].index(node)
+        incoming = LogNormal(*(values[..., first : first + node] for values in products))
+        nodes.append(sum_of_log_normals(incoming))
+    return LogNormal(*(tf.stack(values, -1) for values in zip(*nodes, strict=True)))
+
+
+def network_constant(
+    alpha: LogNormal, beta: LogNormal, log_norms: tf.Tensor, cell_types: tf.Tensor, *, scale_free: bool = False
+) -> LogNormal:
+    r"""Returns the distribution of `prod_k prod_j sum_i beta_ij sum_o alpha_o lambda_o`, without C (Eq. 10).
+
+    Arguments:
+        alpha: (2, 14, 8) for the normal and the reduction cell.
+        beta: (2, 14).
+        log_norms: ln(lambda) of each cell's operations (cells, 14, 8), constants of this step; -inf for zero.
+        cell_types: (cells,) integers, 0 for a normal and 1 for a reduction cell.
+        scale_free: measures relative weights: from the log-space mean of each edge and of each node the one of
+            the weights alone is taken off (the same formulas with every lambda = 1, zero left out), so that a
+            factor common to an edge's alpha or to a node's beta changes nothing.
+
+    Returns:
+        mean mu_F and variance sigma_F^2, scalars.
+
+    Differences from the paper:
+        Cells of one type share alpha and beta and are correlated; like the paper this sums variances over
+        all nodes of all cells as if they were independent. `scale_free` is not in the paper.
+    """
+    alpha = LogNormal(*(tf.gather(values, cell_types) for values in alpha))
+    beta = LogNormal(*(tf.gather(values, cell_types) for values in beta))
+    edges = edge_constants(alpha, log_norms)
+    if scale_free:
+        ones = tf.where(tf.math.is_inf(log_norms), log_norms, 0.0)
+        edges = LogNormal(edges.mean - edge_constants(alpha, ones).mean, edges.variance)
+    nodes = node_constants(beta, edges)
+    if scale_free:
+        unit = LogNormal(tf.zeros_like(edges.mean), tf.zeros_like(edges.variance))
+        nodes = LogNormal(nodes.mean - node_constants(beta, unit).mean, nodes.variance)
+    return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(nodes.variance))

@@ -1,0 +1,20 @@
+"""Gradient attacks on image classifiers: what they are (`Attack`), their names, and how they run."""
+
+from racl_tf.attacks.ascent import ascend, image_seeds
+from racl_tf.attacks.attack import Attack
+from racl_tf.attacks.losses import LOSSES
+from racl_tf.attacks.norms import NORMS
+from racl_tf.attacks.suite import by_name, fgsm, mim, pgd, standard_suite
+
+__all__ = [
+    "LOSSES",
+    "NORMS",
+    "Attack",
+    "ascend",
+    "by_name",
+    "fgsm",
+    "image_seeds",
+    "mim",
+    "pgd",
+    "standard_suite",
+]

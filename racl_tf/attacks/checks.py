@@ -1,0 +1,69 @@
+"""The checks of what a user hands to an attack, made eagerly and with messages that say what to do."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from racl_tf.errors import UsageError
+
+
+def check_images(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images as float32 (N, ...) and labels as int32 (N,).
+
+    Raises:
+        UsageError: if images are not floating point, not in [0, 1] or not finite, or labels
+            are not one non-negative integer per image.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if not np.issubdtype(x.dtype, np.floating) or x.ndim < 2 or not x.size:
+        raise UsageError(
+            f"Images to attack must be a floating point array of shape (N, ...) with N >= 1. "
+            f"Received: {x.dtype} of shape {x.shape}. Scale bytes to [0, 1] first: x.astype('float32') / 255."
+        )
+    low, high = x.min(), x.max()
+    if not (low >= 0 and high <= 1):
+        raise UsageError(
+            f"Images to attack must lie in [0, 1], without NaN. Received: values from {low} to {high}. "
+            "Put any normalisation into the model, so that eps keeps its meaning in pixels."
+        )
+    if not np.issubdtype(y.dtype, np.integer) or y.shape != x.shape[:1]:
+        raise UsageError(
+            f"Labels must be integers, one per image: shape ({len(x)},). Received: {y.dtype} of shape {y.shape}. "
+            "For one-hot rows take their argmax."
+        )
+    if y.min() < 0:
+        raise UsageError(f"Labels must not be negative. Received: {y.min()}.")
+    return x.astype(np.float32), y.astype(np.int32)
+
+
+def check_model(logits_of: Callable[[np.ndarray], ArrayLike], image: np.ndarray, labels: np.ndarray) -> None:
+    """Checks that a model returns finite logits, one per class, and enough of them for the labels.
+
+    Probabilities are told from logits on the image, on a black one and on a white one, since
+    the logits of one image alone may happen to sum to 1.
+
+    Arguments:
+        logits_of: maps images to logits.
+        image: one image of the data, (1, ...).
+        labels: all labels, integer (N,).
+
+    Raises:
+        UsageError: if it does not; also if it returns probabilities, on which every gradient
+            attack is too weak.
+    """
+    rows = np.asarray(logits_of(np.concatenate([image, np.zeros_like(image), np.ones_like(image)])), np.float32)
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise UsageError(f"A model's logits must have shape (N, classes), 2 classes at least. Received: {rows.shape}.")
+    if not np.isfinite(rows[0]).all():
+        raise UsageError("The model's logits are not finite (NaN or infinite), so no attack on it means anything.")
+    if labels.max() >= rows.shape[1]:
+        raise UsageError(
+            f"Labels must be below the number of logits, {rows.shape[1]}. Received: a label {labels.max()}. "
+            "Is this the model of another dataset?"
+        )
+    if ((rows >= 0) & (rows <= 1)).all() and np.allclose(rows.sum(axis=1), 1.0, rtol=0, atol=1e-3):
+        raise UsageError(
+            "The model returns probabilities (its rows lie in [0, 1] and sum to 1), but attacks need logits. "
+            "Leave out the model's last softmax."
+        )

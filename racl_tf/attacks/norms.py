@@ -1,0 +1,74 @@
+"""The norms that bound a perturbation: for each the steepest direction, the projection and a uniform start.
+
+Every function works image by image: the first axis is the batch, all others are one image.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Norm(NamedTuple):
+    """What an attack needs of a norm."""
+
+    direction: Callable[[tf.Tensor], tf.Tensor]
+    project: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    start: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def linf_direction(gradient: tf.Tensor) -> tf.Tensor:
+    """Returns argmax of <gradient, d> over max|d| <= 1: the sign."""
+    return tf.sign(gradient)
+
+
+def linf_project(delta: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    """Returns the nearest perturbation with max|delta| <= eps."""
+    return tf.clip_by_value(delta, -eps, eps)
+
+
+def linf_start(seeds: tf.Tensor, x: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    """Returns perturbations of images like `x`, uniform in [-eps, eps] per pixel, image i drawn from `seeds[i]`."""
+    shape = tf.shape(x)[1:]
+    unit = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed, -1.0, 1.0), seeds, fn_output_signature=tf.float32
+    )
+    return eps * tf.reshape(unit, tf.shape(x))
+
+
+def l2_direction(gradient: tf.Tensor) -> tf.Tensor:
+    """Returns argmax of <gradient, d> over ||d||_2 <= 1: the unit gradient, or 0 where the gradient is 0.
+
+    Dividing by the largest entry first keeps the squares of tiny gradients from underflowing,
+    so a saturated model is attacked with steps of full length.
+    """
+    scaled = tf.math.divide_no_nan(gradient, per_image(tf.reduce_max, tf.abs(gradient)))
+    return tf.math.divide_no_nan(scaled, per_image(tf.norm, scaled))
+
+
+def l2_project(delta: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    """Returns the nearest perturbation with ||delta||_2 <= eps."""
+    return delta * tf.minimum(1.0, tf.math.divide_no_nan(eps, per_image(tf.norm, delta)))
+
+
+def l2_start(seeds: tf.Tensor, x: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    """Returns perturbations of images like `x`, uniform in the ball ||delta||_2 <= eps, image i drawn from `seeds[i]`.
+
+    The first d coordinates of a uniform point on the unit sphere of d + 2 dimensions are
+    uniform in the d-dimensional ball (Voelker et al., 2017).
+    """
+    size = tf.reduce_prod(tf.shape(x)[1:])
+    normal = tf.map_fn(lambda seed: tf.random.stateless_normal([size + 2], seed), seeds, fn_output_signature=tf.float32)
+    return eps * tf.reshape(l2_direction(normal)[:, :size], tf.shape(x))
+
+
+def per_image(reduce: Callable[..., tf.Tensor], values: tf.Tensor) -> tf.Tensor:
+    """Returns `reduce` over all axes but the first, which are kept with length 1."""
+    flat = reduce(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
+    return tf.reshape(flat, [-1] + [1] * (values.shape.rank - 1))
+
+
+NORMS = {
+    "linf": Norm(linf_direction, linf_project, linf_start),
+    "l2": Norm(l2_direction, l2_project, l2_start),
+}

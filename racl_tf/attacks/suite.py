@@ -1,0 +1,56 @@
+"""The attacks by name: the constructors of the usual ones and the suite that results are reported on."""
+
+import re
+from typing import Any
+
+from racl_tf.attacks.attack import Attack
+from racl_tf.errors import unknown
+
+
+def fgsm(eps: float, norm: str = "linf", **options: Any) -> Attack:
+    """Returns the fast gradient method: one step of length eps from the clean image (Goodfellow et al., 2015)."""
+    return Attack(eps, eps, 1, norm=norm, **options)
+
+
+def pgd(eps: float, step_size: float, steps: int, *, random_start: bool = True, **options: Any) -> Attack:
+    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
+    return Attack(eps, step_size, steps, random_start=random_start, **options)
+
+
+def mim(eps: float, step_size: float, steps: int, *, decay: float = 1.0, **options: Any) -> Attack:
+    """Returns the momentum iterative method, from the clean image (Dong et al., 2018)."""
+    return Attack(eps, step_size, steps, decay=decay, **options)
+
+
+def standard_suite(eps: float, step_size: float) -> dict[str, Attack]:
+    """Returns the attacks of the paper's evaluation, all L-infinity, by their names.
+
+    >>> list(standard_suite(8 / 255, 2 / 255))
+    ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']
+    """
+    return {
+        "fgsm": fgsm(eps),
+        "mim": mim(eps, eps / 10, 10),
+        "pgd10": pgd(eps, eps / 10, 10),
+        "pgd20": pgd(eps, step_size, 20),
+        "pgd100": pgd(eps, step_size, 100),
+    }
+
+
+def by_name(name: str, eps: float, step_size: float) -> Attack:
+    """Returns the attack of that name in `standard_suite`, or "mimN" (N steps of eps / N) or "pgdN" (of `step_size`).
+
+    Raises:
+        UsageError: for any other name; the nearest is suggested.
+
+    >>> by_name("pgd7", 8 / 255, 2 / 255).steps
+    7
+    """
+    suite = standard_suite(eps, step_size)
+    if name in suite:
+        return suite[name]
+    found = re.fullmatch(r"(mim|pgd)([1-9]\d*)", name)
+    if not found:
+        raise unknown("attack", name, suite)
+    steps = int(found[2])
+    return mim(eps, eps / steps, steps) if found[1] == "mim" else pgd(eps, step_size, steps)

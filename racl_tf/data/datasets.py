@@ -1,0 +1,75 @@
+"""Datasets by name: scikit-learn's digits, TFDS, folders of images and .npz archives, all as one value."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from racl_tf.data.files import read_archive, read_folder
+from racl_tf.data.image_set import Dataset, ImageSet
+from racl_tf.data.resizing import ImageSize, height_and_width, resize
+from racl_tf.data.splits import hold_out_test, subset
+from racl_tf.data.tfds_source import WELL_KNOWN, read_tfds
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_dir: str | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    image_size: ImageSize | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Loads an image classification dataset into memory.
+
+    A source without test images has some of its training images held out for that, stratified and
+    the same for every `seed`: 10% of a TFDS set that has no `validation` split either, 20% otherwise.
+
+    Arguments:
+        name: "digits" (8x8, comes with scikit-learn), "mnist", "cifar10", "cifar100" or another TFDS
+            image classification set, downloaded where it is absent; a folder with one sub-folder of
+            images per class, or with such folders in train/ and test/; or an .npz file with x, y and
+            optionally x_test, y_test as in `ImageSet`.
+        data_dir: where TFDS keeps its sets; TFDS's default if not given.
+        train_size: how many training images to keep, stratified; all if not given.
+        test_size: how many test images to keep, stratified; all if not given.
+        image_size: the side, or height and width, in pixels that images are resized to.
+        seed: the seed of the choice that `train_size` and `test_size` make.
+
+    Raises:
+        UsageError: the name is unknown, a download fails, or the images or sizes are unusable.
+
+    >>> digits = load_dataset("digits", train_size=100)
+    >>> digits.input_shape, digits.num_classes, len(digits.train), len(digits.test)
+    ((8, 8, 1), 10, 100, 359)
+    """
+    dataset = _read(name, data_dir, height_and_width(image_size))
+    return replace(
+        dataset,
+        train=_limited(dataset.train, train_size, seed),
+        test=_limited(dataset.test, test_size, seed),
+    )
+
+
+def _read(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+    if name == "digits":
+        return _read_digits(size)
+    if name.endswith(".npz"):
+        return read_archive(Path(name), size)
+    if name not in WELL_KNOWN and Path(name).is_dir():
+        return read_folder(Path(name), size)
+    return read_tfds(name, data_dir, size)
+
+
+def _read_digits(size: tuple[int, int] | None) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x = resize((bunch.images[..., None] / 16).astype(np.float32), size)
+    train, test = hold_out_test(ImageSet(x, bunch.target.astype(np.int32)), 0.2)
+    return Dataset("digits", train, test, tuple(str(digit) for digit in range(10)))
+
+
+def _limited(data: ImageSet, size: int | None, seed: int) -> ImageSet:
+    return data if size is None else subset(data, size, seed=seed)

@@ -1,0 +1,139 @@
+"""Labelled images in memory, validated once so that nothing after has to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from racl_tf.errors import UsageError
+
+PIXEL_SCALE = np.float32(1 / 255)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and their labels.
+
+    Arguments:
+        x: images of shape (N, H, W, C) with C in {1, 3}: uint8 in 0..255 or float32 in [0, 1].
+        y: labels, int32 of shape (N,), from 0.
+
+    Raises:
+        UsageError: the arrays are not as described, are empty or have different lengths.
+
+    >>> data = ImageSet(np.full((2, 8, 8, 1), 255, np.uint8), np.array([0, 1], np.int32))
+    >>> len(data), float(data.images([1]).max())
+    (2, 1.0)
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_images(self.x)
+        _check_labels(self.y)
+        if len(self.x) != len(self.y):
+            raise UsageError(f"Expected one label per image. Received {len(self.x)} images and {len(self.y)} labels.")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def images(self, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Returns the images at `indices` (all by default) as float32 in [0, 1]."""
+        chosen = self.x if indices is None else self.x[np.asarray(indices)]
+        return chosen.astype(np.float32) * PIXEL_SCALE if chosen.dtype == np.uint8 else chosen
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
+        """Returns the images and labels at `indices`, in that order."""
+        chosen = np.asarray(indices)
+        return ImageSet(self.x[chosen], self.y[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A classification task: what to train on, what to test on, and what the labels mean.
+
+    Arguments:
+        name: what the set was loaded by.
+        train: the training images.
+        test: the test images, of the same shape.
+        class_names: one name per class, in the order of the labels.
+
+    Raises:
+        UsageError: a label has no class name, or the two sets' images differ in shape.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for split, data in (("training", self.train), ("test", self.test)):
+            if (largest := int(data.y.max())) >= self.num_classes:
+                raise UsageError(
+                    f"Dataset {self.name!r} has {self.num_classes} classes, so its labels must be in "
+                    f"0..{self.num_classes - 1}. Received the {split} label {largest}: give every class a name or "
+                    "correct the labels."
+                )
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            raise UsageError(
+                f"The training and test images of {self.name!r} must have one shape. "
+                f"Received {self.train.x.shape[1:]} and {self.test.x.shape[1:]}: convert or resize them."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The height, width and channels of an image."""
+        height, width, channels = self.train.x.shape[1:]
+        return height, width, channels
+
+    @cached_property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of every channel over the training images in [0, 1]."""
+        return _per_channel(np.mean, self.train.x)
+
+    @cached_property
+    def std(self) -> tuple[float, ...]:
+        """The standard deviation of every channel over the training images in [0, 1]; 1 for a constant channel."""
+        return tuple(std if std > 1e-6 else 1.0 for std in _per_channel(np.std, self.train.x))
+
+
+def _per_channel(statistic: Callable[..., np.floating], x: np.ndarray) -> tuple[float, ...]:
+    unit = 1 / 255 if x.dtype == np.uint8 else 1.0
+    return tuple(unit * float(statistic(x[..., channel], dtype=np.float64)) for channel in range(x.shape[-1]))
+
+
+def _check_images(x: np.ndarray) -> None:
+    if x.ndim != 4 or x.shape[-1] not in (1, 3):
+        raise UsageError(f"Expected images of shape (N, H, W, C) with C of 1 or 3. Received shape {x.shape}.")
+    if not x.size:
+        raise UsageError(f"Expected at least one image. Received an empty array of shape {x.shape}.")
+    if x.dtype == np.uint8:
+        return
+    if x.dtype != np.float32:
+        raise UsageError(f"Expected images of uint8 (0..255) or float32 ([0, 1]). Received {x.dtype}: convert them.")
+    low, high = x.min(), x.max()
+    if np.isnan(low):
+        raise UsageError(f"Expected images in [0, 1]. Received NaN in {np.isnan(x).any((1, 2, 3)).sum()} of {len(x)}.")
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"Expected float images in [0, 1]. Received values from {low:g} to {high:g}: divide by the largest "
+            "possible value, pass uint8 for 0..255, and leave normalisation to the network."
+        )
+
+
+def _check_labels(y: np.ndarray) -> None:
+    if y.ndim != 1 or y.dtype != np.int32:
+        raise UsageError(
+            f"Expected labels of shape (N,) and dtype int32. Received shape {y.shape} and dtype {y.dtype}: "
+            "convert with `y.reshape(-1).astype('int32')`, or argmax where they are one-hot."
+        )
+    if y.size and (smallest := y.min()) < 0:
+        raise UsageError(f"Expected labels from 0. Received {smallest}: renumber the classes, drop unlabelled images.")

@@ -1,0 +1,110 @@
+"""Endless batches whose order and augmentation are functions of (seed, epoch, image), so a resumed run repeats them."""
+
+import tensorflow as tf
+
+from racl_tf.data.augmentation import NO_AUGMENTATION, PARAMETERS, Augmentation, augment
+from racl_tf.data.image_set import PIXEL_SCALE, ImageSet
+from racl_tf.errors import UsageError
+from racl_tf.random import derive, fold
+
+
+def steps_per_epoch(data: ImageSet, batch_size: int) -> int:
+    """Returns the number of full batches in one epoch.
+
+    Raises:
+        UsageError: `batch_size` is not in 1..N.
+    """
+    if not 1 <= batch_size <= len(data):
+        raise UsageError(
+            f"Expected a batch size of 1 to {len(data)}, the number of images. Received {batch_size}: "
+            "lower it or use more images."
+        )
+    return len(data) // batch_size
+
+
+def batches(
+    data: ImageSet,
+    batch_size: int,
+    *,
+    seed: int,
+    augmentation: Augmentation | None = None,
+    shuffle: bool = True,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless stream of batches: x float32 in [0, 1] of shape (B, H, W, C) and y int32 of shape (B,).
+
+    The stream from epoch k on equals the stream from epoch 0 after k epochs. The images that fill no
+    batch at the end of an epoch are left out of that epoch.
+
+    Arguments:
+        data: the images, kept in their own dtype and converted batch by batch.
+        batch_size: the images of one batch, over all replicas.
+        seed: the seed that order and augmentation are folded from.
+        augmentation: the random changes; none by default.
+        shuffle: whether each epoch has its own order; otherwise that of `data`.
+        first_epoch: the epoch to start with.
+
+    Raises:
+        UsageError: `batch_size` is not in 1..N.
+    """
+    first_step = first_epoch * steps_per_epoch(data, batch_size)
+    return _stream(data, batch_size, seed, augmentation or NO_AUGMENTATION, shuffle, first_step)
+
+
+def search_batches(
+    weights: ImageSet,
+    architecture: ImageSet,
+    batch_size: int,
+    *,
+    seed: int,
+    augmentation: Augmentation | None = None,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless stream of ((x_w, y_w), (x_a, y_a)), shuffled independently.
+
+    An epoch is one pass over `weights`; where the sets differ in length, the passes over
+    `architecture` simply follow one another.
+
+    Arguments:
+        weights: the images that train the weights.
+        architecture: the images that train the architecture.
+        batch_size, seed, augmentation, first_epoch: as in `batches`, for both.
+
+    Raises:
+        UsageError: a set has fewer images than one batch.
+    """
+    first_step = first_epoch * steps_per_epoch(weights, batch_size)
+    return tf.data.Dataset.zip(
+        tuple(
+            _stream(data, batch_size, derive(seed, f"data/{role}"), augmentation or NO_AUGMENTATION, True, first_step)
+            for role, data in (("weights", weights), ("architecture", architecture))
+        )
+    )
+
+
+def _stream(
+    data: ImageSet, batch_size: int, seed: int, augmentation: Augmentation, shuffle: bool, first_step: int
+) -> tf.data.Dataset:
+    count, steps = len(data), steps_per_epoch(data, batch_size)
+    with tf.init_scope(), tf.device("CPU"):  # captured from outside of any graph, whose constants end at 2 GB
+        images, labels = tf.constant(data.x), tf.constant(data.y)
+
+    def plan(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.range(count)
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(order, fold(seed, "data/order", epoch))
+        parameters = tf.random.stateless_uniform([count, PARAMETERS], fold(seed, "data/augmentation", epoch))
+        chosen = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        return tf.data.Dataset.from_tensor_slices((chosen, tf.gather(parameters, chosen)))
+
+    def load(chosen: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = tf.gather(images, chosen)
+        if x.dtype == tf.uint8:
+            x = tf.cast(x, tf.float32) * PIXEL_SCALE
+        return augment(x, parameters, augmentation), tf.gather(labels, chosen)
+
+    first_epoch, skipped = divmod(first_step, steps)
+    plans = tf.data.Dataset.counter(first_epoch).flat_map(plan).skip(skipped)
+    stream = plans.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return stream.apply(endless).prefetch(tf.data.AUTOTUNE)

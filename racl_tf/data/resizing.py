@@ -1,0 +1,47 @@
+"""Images of one size from images of any size."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from racl_tf.errors import UsageError
+
+ImageSize = int | Sequence[int]
+
+
+def height_and_width(image_size: ImageSize | None) -> tuple[int, int] | None:
+    """Returns (height, width) in pixels for a side or a pair of sides.
+
+    Raises:
+        UsageError: the sides are not one or two positive integers.
+    """
+    if image_size is None:
+        return None
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise UsageError(f"Expected image_size as a positive integer or (height, width). Received {image_size}.")
+    return sides
+
+
+def resize(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Resizes images (..., H, W, C), antialiased bilinear, in their own dtype; unchanged if they have that size."""
+    if size is None or images.shape[-3:-1] == size:
+        return images
+    resized = tf.image.resize(images, size, antialias=True).numpy()
+    return np.rint(resized).astype(np.uint8) if images.dtype == np.uint8 else np.clip(resized, 0, 1)
+
+
+def stack(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Stacks images of one shape.
+
+    Raises:
+        UsageError: the images differ in shape.
+    """
+    stacked = list(images)
+    if other := next((image.shape for image in stacked if image.shape != stacked[0].shape), None):
+        raise UsageError(
+            f"The images differ in shape: {stacked[0].shape} and {other}, for example. "
+            "Pass image_size to resize all of them to one."
+        )
+    return np.stack(stacked)

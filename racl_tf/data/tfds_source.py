@@ -1,0 +1,88 @@
+"""Image classification sets of TensorFlow Datasets, downloaded where they are absent."""
+
+import difflib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from racl_tf.data.image_set import Dataset, ImageSet
+from racl_tf.data.resizing import resize, stack
+from racl_tf.data.splits import hold_out_test
+from racl_tf.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+WELL_KNOWN = ("digits", "mnist", "cifar10", "cifar100")
+
+
+def read_tfds(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+    """Reads the TFDS set `name`, with its `validation` split or 10% of `train` for a `test` split it lacks.
+
+    Raises:
+        UsageError: there is no such set, it does not classify images, its download fails, or its
+            images differ in shape and `size` is not given.
+    """
+    builder = _builder(name, data_dir)
+    label_key = _label_key(builder)
+    _download(builder)
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise UsageError(f"The TFDS set {name!r} has no train split, only {', '.join(splits)}: choose another set.")
+    train = _read_split(builder, "train", size)
+    held_out = next((split for split in ("test", "validation") if split in splits), None)
+    if held_out is None:
+        train, test = hold_out_test(train, 0.1)
+    else:
+        test = _read_split(builder, held_out, size)
+    return Dataset(name, train, test, tuple(builder.info.features[label_key].names))
+
+
+def _builder(name: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except ValueError as error:
+        names = tfds.list_builders()
+        if name.partition("/")[0].partition(":")[0] in names:
+            raise UsageError(f"TFDS cannot build {name!r}; correct its config or version. {error}") from error
+        near = [match for match in difflib.get_close_matches(name, names, n=1) if match not in WELL_KNOWN]
+        raise UsageError(
+            f"{unknown('dataset', name, [*WELL_KNOWN, *near])} Other TFDS image classification sets go by their name, "
+            "folders with one sub-folder per class and .npz files by the path of what exists."
+        ) from error
+
+
+def _label_key(builder: "tfds.core.DatasetBuilder") -> str:
+    from tensorflow_datasets import features
+
+    match builder.info.supervised_keys:
+        case (str(image), str(label)):
+            kinds = builder.info.features
+            if isinstance(kinds[image], features.Image) and isinstance(kinds[label], features.ClassLabel):
+                return label
+    raise UsageError(
+        f"The TFDS set {builder.name!r} does not classify images: its supervised keys are "
+        f"{builder.info.supervised_keys}. Choose a set of images with one label each."
+    )
+
+
+def _download(builder: "tfds.core.DatasetBuilder") -> None:
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # network, disk, checksum, missing extra: all are the user's to mend
+        reason = next(iter(str(error).splitlines()), "")
+        raise UsageError(
+            f"TFDS could not download {builder.name!r} and prepare it in {builder.data_dir}: "
+            f"{type(error).__name__}: {reason} Check the connection and the space on the disk, or prepare the set on "
+            "another machine, copy it, and pass the folder that holds it as data_dir."
+        ) from error
+
+
+def _read_split(builder: "tfds.core.DatasetBuilder", split: str, size: tuple[int, int] | None) -> ImageSet:
+    import tensorflow_datasets as tfds
+
+    examples = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True))
+    images, labels = zip(*((resize(image, size), label) for image, label in examples), strict=True)
+    return ImageSet(stack(images), np.array(labels, np.int32))

@@ -1,0 +1,111 @@
+"""What an evaluation found: which images stand under which attack, and the figures made of that."""
+
+import io
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from racl_tf.attacks import Attack
+from racl_tf.errors import unknown
+from racl_tf.evaluation.intervals import wilson_interval
+from racl_tf.files import write_json
+from racl_tf.version import __version__
+
+WORST_CASE = "worst_case"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Which images were still classified correctly, by name.
+
+    The names are "clean", those of the attacks and "worst_case", which is every attack at once.
+    Clean accuracy, robust accuracy and the success rate of an attack are three different figures.
+
+    Arguments:
+        correct: for "clean" and every attack which images stand, bool (N,); an image that is
+            misclassified clean stands under no attack.
+        attacks: the attacks by name.
+        seed: of the attacks' noise.
+    """
+
+    correct: dict[str, np.ndarray]
+    attacks: dict[str, Attack]
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names there are figures for, in the order of the table."""
+        return (*self.correct, WORST_CASE)
+
+    @property
+    def worst_case(self) -> np.ndarray:
+        """The images that are correct clean and under every attack, bool (N,)."""
+        return np.logical_and.reduce(list(self.correct.values()))
+
+    def count(self, name: str) -> int:
+        """Returns the number of images that stand under `name`."""
+        if name not in self.names:
+            raise unknown("attack", name, self.names)
+        return int(np.sum(self.worst_case if name == WORST_CASE else self.correct[name]))
+
+    def accuracy(self, name: str = "clean") -> float:
+        """Returns the share of all images that stand under `name`: robust accuracy, or clean accuracy for "clean"."""
+        return self.count(name) / len(self.correct["clean"])
+
+    def interval(self, name: str = "clean") -> tuple[float, float]:
+        """Returns the 95% Wilson interval of `accuracy(name)`."""
+        return wilson_interval(self.count(name), len(self.correct["clean"]))
+
+    def success_rate(self, name: str) -> float:
+        """Returns the share of the images correct clean that fell to `name`; NaN if none was correct."""
+        standing, attacked = self.count(name), self.count("clean")
+        return 1 - standing / attacked if attacked else float("nan")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all figures with what they were measured by, ready for JSON (a rate that is NaN becomes None)."""
+
+        def figures(name: str) -> dict[str, Any]:
+            row = {"correct": self.count(name), "accuracy": self.accuracy(name), "interval": self.interval(name)}
+            if name != "clean":
+                row["success_rate"] = self.success_rate(name) if self.count("clean") else None
+            if name in self.attacks:
+                row["attack"] = asdict(self.attacks[name])
+            return row
+
+        return {
+            "images": len(self.correct["clean"]),
+            "seed": self.seed,
+            "versions": {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+            "results": {name: figures(name) for name in self.names},
+        }
+
+    def table(self) -> Table:
+        """Returns the figures as a table for the terminal."""
+        table = Table(title=f"{len(self.correct['clean'])} images, seed {self.seed}", box=box.ASCII2)
+        table.add_column("attack")
+        for heading in ("correct", "accuracy %", "95% interval", "success rate %"):
+            table.add_column(heading, justify="right")
+        for name in self.names:
+            low, high = self.interval(name)
+            success = "" if name == "clean" else f"{100 * self.success_rate(name):.2f}"
+            accuracy = f"{100 * self.accuracy(name):.2f}"
+            table.add_row(name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success)
+        return table
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=100, color_system=None)
+        with console.capture() as capture:
+            console.print(self.table())
+        return capture.get()
+
+
+def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Writes `evaluation.as_dict()` to a JSON file, atomically."""
+    write_json(path, evaluation.as_dict())

@@ -1,0 +1,1 @@
+"""The search, adversarial training, and the callbacks that log, stop and resume them."""

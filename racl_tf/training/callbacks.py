@@ -1,0 +1,238 @@
+"""Keras callbacks of a run: warm-up, what is logged, when to stop, how to go on."""
+
+import csv
+import io
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from racl_tf.architecture.statistics import architecture_statistics
+from racl_tf.errors import UsageError
+from racl_tf.files import write_text
+
+Logs = dict[str, Any] | None
+
+
+class WarmUp(keras.callbacks.Callback):
+    """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
+
+    Arguments:
+        epochs: how many.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        searching = epoch >= self.epochs
+        if searching != self.model.searching:
+            self.model.searching = searching
+            self.model.make_train_function(force=True)
+            phase = "The architecture is trained from now on." if searching else "The architecture is fixed (warm-up)."
+            logging.info("Epoch %d: %s", epoch + 1, phase)
+
+
+class ArchitectureLog(keras.callbacks.Callback):
+    """Adds `architecture_statistics` to each epoch's logs and appends them, with the genotype, to a file.
+
+    Arguments:
+        path: of a file of one JSON object a line, or None; a resumed run continues it.
+    """
+
+    def __init__(self, path: pathlib.Path | None = None) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        statistics = architecture_statistics(self.model.architecture)
+        if logs is not None:
+            logs.update(statistics)
+        if self.path is not None:
+            lines = self.path.read_text().splitlines()[:epoch] if self.path.exists() else []
+            entry = {"epoch": epoch + 1, "genotype": str(self.model.genotype()), **statistics}
+            write_text(self.path, "\n".join([*lines, json.dumps(entry)]) + "\n")
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes a table of every epoch's logs as CSV; a resumed run continues where it resumes.
+
+    Unlike `keras.callbacks.CSVLogger` it takes logs that begin after the warm-up and never
+    repeats an epoch.
+
+    Arguments:
+        path: of the file.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.start = time.time()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        rows = [row for row in read_table(self.path) if int(row["epoch"]) <= epoch]
+        values = {name: f"{float(value):.7g}" for name, value in (logs or {}).items()}
+        rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
+        write_text(self.path, _format_table(rows))
+
+
+class StepFile(keras.callbacks.Callback):
+    """Writes what the constraint was at every step: mu_F, sigma_F, c, probability, theta.
+
+    Arguments:
+        path: of a CSV file, written at each epoch's end; a resumed run continues where it resumes.
+    """
+
+    names = ("mu_F", "sigma_F", "constraint", "probability", "theta")
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= epoch]
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        values = {name: f"{float(logs[name]):.7g}" if logs and name in logs else "" for name in self.names}
+        self.rows.append({"epoch": str(self.epoch + 1), "step": str(batch + 1), **values})
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        write_text(self.path, _format_table(self.rows))
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Stops training at the first value that is not finite, back at the weights this epoch began with.
+
+    Raises:
+        UsageError: with what diverged and what to change.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch = epoch
+        self.kept = [np.array(variable) for variable in self.model.variables]
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        broken = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if broken:
+            for variable, value in zip(self.model.variables, self.kept, strict=True):
+                variable.assign(value)
+            raise UsageError(
+                f"Training diverged: {', '.join(broken)} not finite at step {batch + 1} of epoch {self.epoch + 1}. "
+                "The state at the end of the epoch before is kept. Lower the learning rate (of the weights if "
+                "loss broke, of the architecture or rho if constraint or mu_F did) or the gradient's clip norm, "
+                "and check that the images are finite; then start in a new folder."
+            )
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves the whole state (weights, optimizers, dual, step counter) after every epoch, and restores it.
+
+    Arguments:
+        model: the compiled model.
+        directory: of the checkpoints; the latest is kept.
+    """
+
+    def __init__(self, model: keras.Model, directory: pathlib.Path) -> None:
+        super().__init__()
+        self.finished_epochs = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(model=model, finished_epochs=self.finished_epochs)
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
+
+    def restore(self) -> int:
+        """Restores the latest checkpoint, if there is one, and returns the number of finished epochs."""
+        if self.manager.latest_checkpoint:
+            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        return int(self.finished_epochs.numpy())
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.finished_epochs.assign(epoch + 1)
+        self.manager.save(epoch + 1)
+
+
+class BestNetwork(keras.callbacks.Callback):
+    """Saves `model.network` as `.keras` whenever a validation figure has risen.
+
+    Arguments:
+        path: of the file.
+        history: the table of `HistoryFile`, whose earlier epochs a resumed run has to beat.
+        monitor: the figure.
+    """
+
+    def __init__(self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy") -> None:
+        super().__init__()
+        self.path = path
+        self.history = history
+        self.monitor = monitor
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        earlier = [float(row[self.monitor]) for row in read_table(self.history) if int(row["epoch"]) <= epoch]
+        value = float((logs or {})[self.monitor])
+        if not self.path.exists() or value > max(earlier, default=-math.inf):
+            unfinished = self.path.with_name(f"unfinished_{self.path.name}")
+            self.model.network.save(unfinished)
+            unfinished.replace(self.path)
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Prints one line an epoch, with the time that the rest will take.
+
+    Arguments:
+        epochs: of the whole run.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.start = time.time()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        seconds = time.time() - self.start
+        left = format_time(seconds * (self.epochs - epoch - 1))
+        figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in _SHOWN)
+        print(f"epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}  {left} left  {figures}", flush=True)
+
+
+_SHOWN = ("loss", "accuracy", "constraint", "theta", "entropy_alpha", "val_accuracy", "val_robust_accuracy")
+
+
+def format_time(seconds: float) -> str:
+    """Returns a duration for people.
+
+    >>> format_time(42.4), format_time(75), format_time(7300)
+    ('42 s', '1 min 15 s', '2 h 1 min')
+    """
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+def read_table(path: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file by column name, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _format_table(rows: list[dict[str, str]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,44 @@
+"""One descent step of an optimizer, the same on one device and on several replicas."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+def descend(
+    optimizer: keras.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    *,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    anchors: Sequence[tf.Tensor | float | None] | None = None,
+) -> None:
+    """Averages gradients over replicas, clips them by their global norm, adds weight decay, and applies them.
+
+    Weight decay is coupled, as PyTorch's: weight_decay * (variable - anchor) is part of the
+    gradient (of every variable, after clipping), where Keras's own `weight_decay` bypasses it.
+
+    Arguments:
+        optimizer: built on (at least) `variables`.
+        gradients: each of the mean loss over this replica's part of the batch.
+        clip_norm: the largest global norm; None for no clipping.
+        weight_decay: the coefficient of the L2 term's gradient, at least 0.
+        anchors: what the decay pulls each variable to, None to leave it alone; all to 0 by default.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        context = tf.distribute.get_replica_context()
+        gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
+    if clip_norm is not None:
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+    if weight_decay:
+        anchors = [0.0] * len(variables) if anchors is None else anchors
+        gradients = [
+            gradient if anchor is None else gradient + weight_decay * (tf.convert_to_tensor(variable) - anchor)
+            for gradient, variable, anchor in zip(gradients, variables, anchors, strict=True)
+        ]
+    if replicas > 1:  # `apply` sums over replicas
+        gradients = [gradient / replicas for gradient in gradients]
+    optimizer.apply(gradients, variables)

@@ -1,0 +1,71 @@
+"""What cannot be attacked is refused with words on how to mend it."""
+
+import keras
+import numpy as np
+import pytest
+
+from racl_tf.attacks import fgsm
+from racl_tf.attacks.checks import check_model
+from racl_tf.errors import UsageError
+
+GREY = np.full((2, 12), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.full((2, 12), 128, np.uint8), [0, 1], "uint8.*/ 255"),
+        (2 * GREY + 0.5, [0, 1], r"lie in \[0, 1\].*from 1.5 to 1.5"),
+        (-GREY, [0, 1], r"lie in \[0, 1\]"),
+        (np.where(np.eye(2, 12), np.nan, GREY), [0, 1], "without NaN"),
+        (GREY[0], [0, 1], r"shape \(12,\)"),
+        (GREY[:0], [], "N >= 1"),
+        (GREY, [0.0, 1.0], "integers.*float64"),
+        (GREY, [0, 1, 2], r"shape \(2,\).*shape \(3,\)"),
+        (GREY, np.eye(2, dtype=int), "argmax"),
+        (GREY, [0, -1], "not be negative.*-1"),
+        (GREY, [0, 4], "number of logits, 4.*label 4"),
+    ],
+)
+def test_invalid_images_and_labels(network, x, y, message):
+    with pytest.raises(UsageError, match=message):
+        fgsm(0.1)(network, x, y)
+
+
+@pytest.mark.parametrize("index", [[0], [0.0, 1.0], [[0, 1]]], ids=str)
+def test_invalid_index(network, index):
+    with pytest.raises(UsageError, match="`index` must be one integer per image"):
+        fgsm(0.1)(network, GREY, [0, 1], index=index)
+
+
+def test_dlr_on_two_classes(linear):
+    with pytest.raises(UsageError, match="'dlr' needs at least 3 classes"):
+        fgsm(0.1, loss="dlr")(linear, GREY[:, :4], [0, 1])
+
+
+def test_only_keras_models():
+    with pytest.raises(UsageError, match=r"Only a Keras model.*Received: function.*Attack.perturb"):
+        fgsm(0.1)(lambda x: x, GREY, [0, 1])
+
+
+def test_probabilities_are_no_logits():
+    model = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    with pytest.raises(UsageError, match=r"probabilities.*softmax"):
+        fgsm(0.1)(model, GREY, [0, 1])
+
+
+def test_logits_that_sum_to_1_once_are_logits():
+    check_model(lambda x: x, np.array([[0.25, 0.75]], np.float32), np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("logits_of", "message"),
+    [
+        (lambda x: x[:, :1], r"2 classes at least. Received: \(3, 1\)"),
+        (lambda x: x[:, None], r"shape \(N, classes\)"),
+        (lambda x: x * np.nan, "not finite"),
+    ],
+)
+def test_invalid_logits(logits_of, message):
+    with pytest.raises(UsageError, match=message):
+        check_model(logits_of, np.full((1, 4), 0.2, np.float32), np.array([0]))

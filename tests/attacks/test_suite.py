@@ -1,0 +1,34 @@
+"""The names mean what the paper's evaluation means by them."""
+
+import pytest
+
+from racl_tf.attacks import Attack, by_name, standard_suite
+from racl_tf.errors import UsageError
+
+EPS, STEP = 8 / 255, 2 / 255
+
+
+def test_standard_suite():
+    assert standard_suite(EPS, STEP) == {
+        "fgsm": Attack(EPS, EPS, 1),
+        "mim": Attack(EPS, EPS / 10, 10, decay=1.0),
+        "pgd10": Attack(EPS, EPS / 10, 10, random_start=True),
+        "pgd20": Attack(EPS, STEP, 20, random_start=True),
+        "pgd100": Attack(EPS, STEP, 100, random_start=True),
+    }
+
+
+def test_names():
+    for name, attack in standard_suite(EPS, STEP).items():
+        assert by_name(name, EPS, STEP) == attack
+    assert by_name("mim10", EPS, STEP) == by_name("mim", EPS, STEP)
+    assert by_name("mim20", EPS, STEP) == Attack(EPS, EPS / 20, 20, decay=1.0)
+    assert by_name("pgd7", EPS, STEP) == Attack(EPS, STEP, 7, random_start=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("pgd-20", "pgd20"), ("FGSM7gsm", "fgsm"), ("pgd0", "pgd"), ("mim2x", "mim")]
+)
+def test_unknown_names(name, near):
+    with pytest.raises(UsageError, match=f"Unknown attack {name!r}. Did you mean '{near}"):
+        by_name(name, EPS, STEP)

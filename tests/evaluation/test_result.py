@@ -1,0 +1,68 @@
+"""The figures of a small evaluation whose outcome is written by hand."""
+
+import json
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.attacks import Attack, fgsm, pgd
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import Evaluation, save_results, wilson_interval
+from racl_tf.version import __version__
+
+
+@pytest.fixture
+def evaluation():
+    correct = {"clean": [1, 1, 1, 1, 0], "fgsm": [1, 1, 0, 1, 0], "pgd20": [1, 0, 1, 1, 0]}
+    return Evaluation(
+        {name: np.array(row, bool) for name, row in correct.items()},
+        {"fgsm": fgsm(0.1), "pgd20": pgd(0.1, 0.02, 20)},
+        seed=7,
+    )
+
+
+def test_figures(evaluation):
+    np.testing.assert_array_equal(evaluation.worst_case, [True, False, False, True, False])
+    assert [evaluation.count(name) for name in ("clean", "fgsm", "pgd20", "worst_case")] == [4, 3, 3, 2]
+    assert evaluation.accuracy() == 0.8
+    assert evaluation.accuracy("worst_case") == 0.4
+    assert evaluation.success_rate("fgsm") == 0.25
+    assert evaluation.success_rate("worst_case") == 0.5
+    assert evaluation.interval("fgsm") == wilson_interval(3, 5)
+
+
+def test_unknown_name(evaluation):
+    with pytest.raises(UsageError, match=r"Unknown attack 'pgd10'. Did you mean 'pgd20'"):
+        evaluation.accuracy("pgd10")
+
+
+def test_results_file(evaluation, tmp_path):
+    save_results(evaluation, tmp_path / "results.json")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["images"] == 5
+    assert results["seed"] == 7
+    assert results["versions"] == {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+    assert list(results["results"]) == ["clean", "fgsm", "pgd20", "worst_case"]
+    fgsm_row = results["results"]["fgsm"]
+    assert Attack(**fgsm_row.pop("attack")) == evaluation.attacks["fgsm"]
+    assert fgsm_row == {
+        "correct": 3, "accuracy": 0.6, "success_rate": 0.25, "interval": list(wilson_interval(3, 5))
+    }  # fmt: skip
+    assert results["results"]["pgd20"]["attack"] == asdict(pgd(0.1, 0.02, 20))
+
+
+def test_no_rate_among_no_images(tmp_path):
+    none = Evaluation({"clean": np.zeros(3, bool), "fgsm": np.zeros(3, bool)}, {"fgsm": fgsm(0.1)}, seed=0)
+    assert np.isnan(none.success_rate("fgsm"))
+    assert none.as_dict()["results"]["fgsm"]["success_rate"] is None
+
+
+def test_text(evaluation):
+    lines = str(evaluation).splitlines()
+    rows = {cells[0]: cells[1:] for cells in (line.strip("|").replace("|", " ").split() for line in lines)}
+    assert rows["clean"] == ["4", "80.00", "37.55", "to", "96.38"]
+    assert rows["worst_case"] == ["2", "40.00", "11.76", "to", "76.93", "50.00"]
+    assert str(evaluation).isascii()

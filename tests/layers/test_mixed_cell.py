@@ -1,0 +1,201 @@
+"""The mixed cell, grouped by source, is Eq. 5 computed edge by edge and operation by operation.
+
+The reference below is written for reading: every edge and every operation on its own, in float64, with one
+definition of a stride (compute at every pixel, keep every second). It reads the cell's own variables, so that the
+gradients of both computations belong to the same weights.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.layers.batch_norm import BatchNorm
+from racl_tf.layers.mixed_cell import MixedCell
+from racl_tf.layers.mixed_edges import MixedEdges
+
+SEPARABLE = {"sep_conv_3x3": 0, "sep_conv_5x5": 1}
+DEPTHWISE = {**SEPARABLE, "dil_conv_3x3": 2, "dil_conv_5x5": 3}
+PRIMITIVES = ["none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", *DEPTHWISE]
+TOLERANCE = 1e-5
+
+
+class Reference:
+    """Computes a `MixedCell` edge by edge; in training `moving` becomes what the cell's statistics must become."""
+
+    def __init__(self, cell: MixedCell, *, training: bool) -> None:
+        self.cell = cell
+        self.training = training
+        self.moving = {id(variable): variable.numpy().copy() for variable in cell.non_trainable_variables}
+
+    def __call__(self, inputs: list[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        states = [self.preprocess(*pair) for pair in zip(self.cell.preprocessing, inputs, strict=True)]
+        edge = 0
+        for node in range(2, 6):
+            total = tf.constant(0, tf.float64)
+            for source in range(node):
+                position = node - max(source + 1, 2)
+                total += beta[edge] * self.mixed_operation(source, position, states[source], alpha[edge])
+                edge += 1
+            states.append(total)
+        return tf.concat(states[2:], -1)
+
+    def preprocess(self, layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
+        images, kernels = tf.nn.relu(images), layer.kernels
+        if len(kernels) == 1:
+            return self.normalise(pointwise(images, kernels[0]), layer.norm)
+        return self.normalise(factorised_reduction(images, *kernels), layer.norm)
+
+    def mixed_operation(self, source: int, position: int, images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+        """Returns PC-DARTS's MixedOp: the mixture of the first channels, the bypass of the rest, shuffled."""
+        edges, k = self.cell.sources[source], self.cell.partial
+        stride = 2 if self.cell.reduction and source < 2 else 1
+        n = images.shape[-1] // k
+        mixture = sum(
+            alpha[index] * self.operation(edges, position, name, images[..., :n], stride)
+            for index, name in enumerate(PRIMITIVES)
+        )
+        bypass = images[..., n:] if stride == 1 else halve(images[..., n:])
+        joined = tf.concat([mixture, bypass], -1)
+        return tf.gather(joined, [group * n + channel for channel in range(n) for group in range(k)], axis=-1)
+
+    def operation(self, edges: MixedEdges, position: int, name: str, x: tf.Tensor, stride: int) -> tf.Tensor:
+        n = x.shape[-1]
+
+        def group(operation: int) -> slice:
+            """The channels of this edge for one operation, in tensors stacked by operation and then by edge."""
+            start = (operation * edges.edges + position) * n
+            return slice(start, start + n)
+
+        if name == "none":
+            return tf.zeros_like(x[:, ::stride, ::stride])
+        if name == "max_pool_3x3":
+            return self.normalise(max_pool(x, stride), edges.pool_norm, slice(0, n))
+        if name == "avg_pool_3x3":
+            return self.normalise(average_pool(x, stride), edges.pool_norm, slice(n, 2 * n))
+        if name == "skip_connect":
+            if stride == 1:
+                return x
+            even, odd = (kernel[:, position] for kernel in (edges.skip_even, edges.skip_odd))
+            return self.normalise(factorised_reduction(tf.nn.relu(x), even, odd), edges.skip_norm, group(0))
+        index, dilation = DEPTHWISE[name], 2 if name.startswith("dil") else 1
+        kernel = edges.first_depthwise[index][:, :, group(0)]
+        x = depthwise(tf.nn.relu(x), kernel, stride, dilation)
+        x = self.normalise(pointwise(x, edges.first_pointwise[..., group(index)]), edges.first_norm, group(index))
+        if name not in SEPARABLE:
+            return x
+        kernel = edges.second_depthwise[index][:, :, group(0)]
+        x = depthwise(tf.nn.relu(x), kernel, 1, 1)
+        return self.normalise(pointwise(x, edges.second_pointwise[..., group(index)]), edges.second_norm, group(index))
+
+    def normalise(self, x: tf.Tensor, norm: BatchNorm, channels: slice = slice(None)) -> tf.Tensor:
+        statistics = [norm.moving_mean, norm.moving_variance]
+        mean, variance = (double(variable)[channels] for variable in statistics)
+        if self.training:
+            mean, variance = tf.nn.moments(x, [0, 1, 2])
+            count = np.prod(x.shape[:3])
+            for variable, batch in zip(statistics, (mean, variance * count / (count - 1)), strict=True):
+                self.moving[id(variable)][channels] = 0.9 * variable.numpy()[channels] + 0.1 * batch.numpy()
+        return (x - mean) / tf.sqrt(variance + 1e-5)
+
+
+def double(value: tf.Tensor | keras.Variable) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(value), tf.float64)
+
+
+def pad(x: tf.Tensor, before: int, after: int, value: float = 0) -> tf.Tensor:
+    return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]], constant_values=value)
+
+
+def depthwise(x: tf.Tensor, kernel: tf.Tensor, stride: int, dilation: int) -> tf.Tensor:
+    margin = dilation * (kernel.shape[0] // 2)
+    dilations = [dilation, dilation]
+    y = tf.nn.depthwise_conv2d(pad(x, margin, margin), double(kernel), [1, 1, 1, 1], "VALID", dilations=dilations)
+    return y[:, ::stride, ::stride]
+
+
+def pointwise(x: tf.Tensor, kernel: tf.Tensor | keras.Variable) -> tf.Tensor:
+    return tf.tensordot(x, tf.reshape(double(kernel), [x.shape[-1], -1]), 1)
+
+
+def factorised_reduction(x: tf.Tensor, even: tf.Tensor, odd: tf.Tensor) -> tf.Tensor:
+    """Returns 1x1 convolutions of the pixels at (0, 0), (0, 2), ... and at (1, 1), (1, 3), ..., beyond the edge 0."""
+    shifted = pad(x, 0, 1)[:, 1:, 1:]
+    return tf.concat([pointwise(x[:, ::2, ::2], even), pointwise(shifted[:, ::2, ::2], odd)], -1)
+
+
+def max_pool(x: tf.Tensor, stride: int) -> tf.Tensor:
+    return tf.nn.max_pool2d(pad(x, 1, 1, -np.inf), 3, 1, "VALID")[:, ::stride, ::stride]
+
+
+def average_pool(x: tf.Tensor, stride: int) -> tf.Tensor:
+    total, count = (9 * tf.nn.avg_pool2d(pad(image, 1, 1), 3, 1, "VALID") for image in (x, tf.ones_like(x)))
+    return (total / count)[:, ::stride, ::stride]
+
+
+def halve(x: tf.Tensor) -> tf.Tensor:
+    """Returns the maximum of each 2x2 block; blocks that stick out of an odd image count what is inside."""
+    x = pad(x, 0, 1, -np.inf)
+    corners = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    height, width = corners[-1].shape[1:3]
+    return tf.reduce_max(tf.stack([corner[:, :height, :width] for corner in corners]), 0)
+
+
+class Outcome(NamedTuple):
+    """What one computation of a cell gave."""
+
+    values: np.ndarray
+    gradients: list[np.ndarray]
+
+
+def differentiate(compute: Callable, cell: MixedCell, arguments: list[np.ndarray], dtype: tf.DType) -> Outcome:
+    """Returns the outputs, and the gradients of a random projection of them by inputs, alpha, beta and weights."""
+    first, second, alpha, beta = (tf.constant(value, dtype) for value in arguments)
+    with tf.GradientTape() as tape:
+        tape.watch([first, second, alpha, beta])
+        outputs = compute([first, second], alpha, beta)
+        projection = np.random.default_rng(1).normal(size=outputs.shape)
+        loss = tf.reduce_sum(outputs * tf.constant(projection, dtype))
+    variables = [first, second, alpha, beta, *(variable.value for variable in cell.trainable_variables)]
+    return Outcome(outputs.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, variables)])
+
+
+def assert_close(ours: np.ndarray, truth: np.ndarray, what: str) -> None:
+    difference = np.abs(ours - truth).max() / np.abs(truth).max()
+    assert difference < TOLERANCE, f"{what}: relative difference {difference:.1e}"
+
+
+def make_cell(partial: int, reduction: bool, reduction_before: bool) -> tuple[MixedCell, list[np.ndarray]]:
+    """Returns a cell with statistics as after some training, and its inputs (of odd and even size), alpha and beta."""
+    rng = np.random.default_rng(0)
+    cell = MixedCell(5 * partial, reduction=reduction, reduction_before=reduction_before, partial=partial)
+    shapes = [(3, 11, 10, 7) if reduction_before else (3, 6, 5, 7), (3, 6, 5, 8)]
+    cell.build(shapes)
+    for variable in cell.non_trainable_variables:
+        variance = variable.name == "moving_variance"
+        variable.assign(rng.uniform(0.2, 1, variable.shape) if variance else rng.normal(0, 0.1, variable.shape))
+    images = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    return cell, [*images, rng.uniform(0.05, 0.5, (14, 8)), rng.uniform(0.1, 0.9, 14)]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("reduction_before", [False, True], ids=["", "after_reduction"])
+@pytest.mark.parametrize("reduction", [False, True], ids=["normal", "reduction"])
+@pytest.mark.parametrize("partial", [1, 4], ids="k={}".format)
+def test_grouped_by_source_equals_edge_by_edge(
+    partial: int, reduction: bool, reduction_before: bool, training: bool
+) -> None:
+    cell, arguments = make_cell(partial, reduction, reduction_before)
+    reference = Reference(cell, training=training)
+    truth = differentiate(reference, cell, arguments, tf.float64)
+    ours = differentiate(lambda *values: cell(*values, training=training), cell, arguments, tf.float32)
+
+    assert_close(ours.values, truth.values, "values")
+    names = ["input 0", "input 1", "alpha", "beta", *(variable.path for variable in cell.trainable_variables)]
+    for name, gradient, true_gradient in zip(names, ours.gradients, truth.gradients, strict=True):
+        assert_close(gradient, true_gradient, f"gradient by {name}")
+    for variable in cell.non_trainable_variables:
+        assert_close(variable.numpy(), reference.moving[id(variable)], variable.path)
