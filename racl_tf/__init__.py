@@ -37,7 +37,7 @@ _HOMES = {
     "get_genotype": "racl_tf.space",
     "load_dataset": "racl_tf.data",
 }
-__all__ = sorted([*_HOMES, "attacks"])  # noqa: PLE0604
+__all__ = sorted([*_HOMES, "attacks"])
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,10 @@
 """Files that are there completely or not at all."""
 
+import csv
+import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,3 +24,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes a JSON file atomically, indented; NumPy scalars and arrays become numbers and lists."""
     write_text(path, json.dumps(value, indent=2, default=lambda item: item.tolist()) + "\n")
+
+
+def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file by column name, none if there is no file."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path: str | os.PathLike[str], rows: Sequence[dict[str, str]]) -> None:
+    """Writes a CSV file atomically, with a column for every name in any row."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

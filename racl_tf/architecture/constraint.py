@@ -103,7 +103,10 @@ class ConfidenceConstraint(keras.layers.Layer):
         self.log_target.assign(tf.where(tf.math.is_nan(target), value, target))
 
     def penalty(self, violation: tf.Tensor) -> tf.Tensor:
-        """Returns theta * c + rho / 2 * c^2 (Eq. 17); for the inequality form (max(0, theta + rho c)^2 - theta^2) / 2 rho."""
+        """Returns theta * c + rho / 2 * c^2 (Eq. 17).
+
+        For the inequality form (max(0, theta + rho * c)^2 - theta^2) / (2 * rho).
+        """
         theta = tf.convert_to_tensor(self.theta)
         if self.form == "equality":
             return theta * violation + self.rho / 2 * tf.square(violation)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from racl_tf.architecture.spectral import depthwise_operator_norm, gain, leading_vectors, power_iteration
@@ -41,9 +40,7 @@ class OperationNorms(keras.layers.Layer):
         An overlapping max pool's constant is up to 3, not 1; the paper's 1 is kept. `batch_norm` is not in the paper.
     """
 
-    def __init__(
-        self, supernet: Supernet, *, reading: str = "matrix", batch_norm: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, supernet: Supernet, *, reading: str = "matrix", batch_norm: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if reading not in READINGS:
             raise unknown("reading of an operation's norm", reading, READINGS)
@@ -52,7 +49,7 @@ class OperationNorms(keras.layers.Layer):
         self._vectors = {
             name: self.add_weight(
                 (*stack.shape[:-2], stack.shape[-1]),
-                lambda *_, start=leading_vectors(stack.numpy()), **__: start,
+                lambda *_, start=leading_vectors(stack.numpy()), **__: start,  # noqa: B008
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
@@ -156,7 +153,6 @@ def _normalisation_factors(layer: MixedEdges) -> dict[str, tf.Tensor]:
         "dil_conv_3x3": d3,
         "dil_conv_5x5": d5,
     }
-    if layer.skip_norm is not None:
+    if layer.stride == 2:
         (factors["skip_connect"],) = largest(layer.skip_norm, 1, layer.edges)
     return factors
-

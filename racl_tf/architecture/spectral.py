@@ -41,9 +41,9 @@ def depthwise_operator_norm(windows: tf.Tensor, size: int) -> tf.Tensor:
     """
     frequencies = 2 * math.pi / _FREQUENCIES * np.arange(_FREQUENCIES)
     rows, columns = np.divmod(np.arange(size * size), size)
-    phase = (
-        frequencies[:, None, None] * rows + frequencies[None, : _FREQUENCIES // 2 + 1, None] * columns
-    ).reshape(-1, size * size)
+    phase = (frequencies[:, None, None] * rows + frequencies[None, : _FREQUENCIES // 2 + 1, None] * columns).reshape(
+        -1, size * size
+    )
     real, imaginary = (
         tf.einsum("fp,...pc->...fc", tf.constant(wave(phase), windows.dtype), windows) for wave in (np.cos, np.sin)
     )

@@ -25,7 +25,7 @@ class BatchNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.affine = affine
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         shape = (input_shape[-1],)
         statistics: dict[str, Any] = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
         self.moving_mean = self.add_weight(shape, "zeros", name="moving_mean", **statistics)
@@ -65,6 +65,9 @@ class BatchNorm(keras.layers.Layer):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(MOMENTUM * moving + (1 - MOMENTUM) * tf.stop_gradient(value))
         return outputs
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "affine": self.affine}

@@ -9,7 +9,7 @@ from racl_tf.layers.operations import OPERATION_LAYERS, FactorizedReduction, ReL
 from racl_tf.random import derive
 from racl_tf.space import Cell
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 def preprocess(filters: int, *, reduce: bool, affine: bool, seed: int) -> keras.layers.Layer:
@@ -76,9 +76,7 @@ class GenotypeCell(keras.layers.Layer):
             states.append(shapes[0])
         self.built = True
 
-    def call(
-        self, inputs: list[tf.Tensor], training: bool = False, keep: list[tf.Tensor] | None = None
-    ) -> tf.Tensor:
+    def call(self, inputs: list[tf.Tensor], training: bool = False, keep: list[tf.Tensor] | None = None) -> tf.Tensor:
         """Returns the cell's output (batch, height, width, len(concat) * channels).
 
         Arguments:
@@ -108,7 +106,10 @@ class GenotypeCell(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "cell": {"nodes": [[list(edge) for edge in edges] for edges in self.cell.nodes], "concat": self.cell.concat},
+            "cell": {
+                "nodes": [[list(edge) for edge in edges] for edges in self.cell.nodes],
+                "concat": self.cell.concat,
+            },
             "channels": self.channels,
             "reduction": self.reduction,
             "reduction_before": self.reduction_before,

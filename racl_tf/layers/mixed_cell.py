@@ -62,9 +62,7 @@ class MixedCell(keras.layers.Layer):
             source.build((None, None, None, self.channels))
         self.built = True
 
-    def call(
-        self, inputs: list[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor, training: bool = False
-    ) -> tf.Tensor:
+    def call(self, inputs: list[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the concatenated nodes (batch, height, width, 4 * channels).
 
         Arguments:

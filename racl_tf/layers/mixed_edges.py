@@ -59,9 +59,10 @@ class MixedEdges(keras.layers.Layer):
         self.first_norm = BatchNorm(affine=False)
         self.second_norm = BatchNorm(affine=False)
         self.pool_norm = BatchNorm(affine=False)
-        self.skip_norm = BatchNorm(affine=False) if stride == 2 else None
+        if stride == 2:
+            self.skip_norm = BatchNorm(affine=False)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         width = self.edges * self.mixed
 
         def kernel(name: str, fan_in: int, *shape: int) -> keras.Variable:
@@ -78,7 +79,7 @@ class MixedEdges(keras.layers.Layer):
         self.first_norm.build((None, None, None, len(_FIRST) * width))
         self.second_norm.build((None, None, None, len(_SECOND) * width))
         self.pool_norm.build((None, None, None, 2 * self.mixed))
-        if self.skip_norm is not None:
+        if self.stride == 2:
             even = self.mixed // 2
             self.skip_even = kernel("skip_even", self.mixed, self.mixed, self.edges, even)
             self.skip_odd = kernel("skip_odd", self.mixed, self.mixed, self.edges, self.mixed - even)
@@ -102,12 +103,14 @@ class MixedEdges(keras.layers.Layer):
         pools = [functional.max_pool(mixed, self.stride), functional.average_pool(mixed, self.stride)]
         maps = [self.pool_norm(tf.concat(pools, -1), training=training)]
         names = ["max_pool_3x3", "avg_pool_3x3"]
-        if self.skip_norm is None:
+        if self.stride == 1:
             maps.append(mixed)
             names.append("skip_connect")
         else:
             terms.append(self._factorized_reduction(tf.nn.relu(mixed), weights, training))
-        terms.append(_weighted_copies(tf.concat(maps, -1), tf.gather(weights, [_INDEX[name] for name in names], axis=1)))
+        terms.append(
+            _weighted_copies(tf.concat(maps, -1), tf.gather(weights, [_INDEX[name] for name in names], axis=1))
+        )
         mixtures = tf.split(tf.add_n(terms), self.edges, -1)
         if self.partial == 1:
             return mixtures, []
@@ -167,7 +170,7 @@ class MixedEdges(keras.layers.Layer):
         groups["pointwise"] = _split_edges(
             tf.stack(tf.split(tf.concat(pointwise, -1), len(_FIRST) + len(_SECOND), -1)), self.edges
         )
-        if self.skip_norm is not None:
+        if self.stride == 2:
             for name, kernel in (("skip_even", self.skip_even), ("skip_odd", self.skip_odd)):
                 groups[name] = tf.transpose(tf.convert_to_tensor(kernel), [1, 0, 2])[None]
         return groups

@@ -41,13 +41,13 @@ class ReLUConvBN(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.kernel_sizes = tuple(map(tuple, kernels))
-        self.strides = tuple(map(tuple, strides))
+        self.kernel_sizes = tuple((height, width) for height, width in kernels)
+        self.strides = tuple((vertical, horizontal) for vertical, horizontal in strides)
         self.affine = affine
         self.seed = seed
         self.norm = BatchNorm(affine)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
         self.kernels = []
         for i, size in enumerate(self.kernel_sizes):
@@ -64,7 +64,7 @@ class ReLUConvBN(keras.layers.Layer):
             outputs = functional.convolution(outputs, tf.convert_to_tensor(kernel), strides)
         return self.norm(outputs, training=training)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         batch, height, width, _ = input_shape
         for vertical, horizontal in self.strides:
             height, width = -(-height // vertical), -(-width // horizontal)
@@ -117,7 +117,7 @@ class SeparableConv(keras.layers.Layer):
         self.seed = seed
         self.norms = [BatchNorm() for _ in range(blocks)]
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         size, channels = self.kernel_size, self.channels
         self.depthwise, self.pointwise = [], []
         for i in range(self.blocks):
@@ -138,7 +138,7 @@ class SeparableConv(keras.layers.Layer):
             stride = 1
         return outputs
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         batch, height, width, _ = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), self.channels
 
@@ -171,7 +171,7 @@ class FactorizedReduction(keras.layers.Layer):
         self.seed = seed
         self.norm = BatchNorm(affine)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels, half = input_shape[-1], self.filters // 2
         self.kernels = [
             self.add_weight((1, 1, channels, filters), uniform(channels, derive(self.seed, name)), name=name)
@@ -189,7 +189,7 @@ class FactorizedReduction(keras.layers.Layer):
         ]
         return self.norm(tf.concat(outputs, -1), training=training)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         batch, height, width, _ = input_shape
         return batch, -(-height // 2), -(-width // 2), self.filters
 
@@ -210,7 +210,7 @@ class Pool(keras.layers.Layer):
         pool = {"max": functional.max_pool, "average": functional.average_pool}[self.kind]
         return pool(inputs, self.stride)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         batch, height, width, channels = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), channels
 

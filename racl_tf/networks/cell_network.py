@@ -33,7 +33,7 @@ class Stem(keras.layers.Layer):
         self.seed = seed
         self.norm = BatchNorm()
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         shape = (3, 3, input_shape[-1], self.filters)
         self.kernel = self.add_weight(shape, uniform(9 * input_shape[-1], self.seed), name="kernel")
         self.norm.build(self.compute_output_shape(input_shape))
@@ -42,7 +42,7 @@ class Stem(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.norm(convolution(inputs, tf.convert_to_tensor(self.kernel)), training=training)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
@@ -123,11 +123,11 @@ class CellNetwork(keras.Model):
         return tf.cast(self.head(tf.reduce_mean(features, [1, 2])), tf.float32)
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]:
+    def input_shape(self) -> tuple[Any, ...]:
         """(None, height, width, channels) of the images."""
         return (None, *self.image_shape)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...], **_: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...], **_: Any) -> tuple[Any, ...]:
         return (input_shape[0], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
-from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.batch_norm import BatchNorm
+from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.operations import ReLUConvBN, uniform
 from racl_tf.networks.cell_network import CellNetwork, CellPlan, dense_head
 from racl_tf.random import derive, fold
@@ -139,7 +139,7 @@ class AuxiliaryHead(keras.layers.Layer):
         self.norm = BatchNorm()
         self.head = dense_head(num_classes, 768, seed=derive(seed, "head"))
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         self.window = min(5, *input_shape[1:3])
         pooled = [(size - self.window) // 3 + 1 for size in input_shape[1:3]]
         self.project.build((None, *pooled, input_shape[-1]))
@@ -156,7 +156,7 @@ class AuxiliaryHead(keras.layers.Layer):
         features = tf.nn.relu(self.norm(features, training=training))
         return self.head(tf.reduce_mean(features, [1, 2]))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (input_shape[0], self.num_classes)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Keras callbacks of a run: warm-up, what is logged, when to stop, how to go on."""
 
-import csv
-import io
 import json
+import logging
 import math
 import pathlib
 import time
@@ -11,13 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
+from tqdm import tqdm
 
 from racl_tf.architecture.statistics import architecture_statistics
 from racl_tf.errors import UsageError
-from racl_tf.files import write_text
+from racl_tf.files import read_table, write_table, write_text
 
 Logs = dict[str, Any] | None
+_LOGGER = logging.getLogger(__name__)
 
 
 class WarmUp(keras.callbacks.Callback):
@@ -37,7 +37,7 @@ class WarmUp(keras.callbacks.Callback):
             self.model.searching = searching
             self.model.make_train_function(force=True)
             phase = "The architecture is trained from now on." if searching else "The architecture is fixed (warm-up)."
-            logging.info("Epoch %d: %s", epoch + 1, phase)
+            _LOGGER.info("Epoch %d: %s", epoch + 1, phase)
 
 
 class ArchitectureLog(keras.callbacks.Callback):
@@ -82,7 +82,7 @@ class HistoryFile(keras.callbacks.Callback):
         rows = [row for row in read_table(self.path) if int(row["epoch"]) <= epoch]
         values = {name: f"{float(value):.7g}" for name, value in (logs or {}).items()}
         rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
-        write_text(self.path, _format_table(rows))
+        write_table(self.path, rows)
 
 
 class StepFile(keras.callbacks.Callback):
@@ -107,7 +107,7 @@ class StepFile(keras.callbacks.Callback):
         self.rows.append({"epoch": str(self.epoch + 1), "step": str(batch + 1), **values})
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        write_text(self.path, _format_table(self.rows))
+        write_table(self.path, self.rows)
 
 
 class StopOnDivergence(keras.callbacks.Callback):
@@ -183,28 +183,43 @@ class BestNetwork(keras.callbacks.Callback):
             unfinished.replace(self.path)
 
 
-class TimeLeft(keras.callbacks.Callback):
-    """Prints one line an epoch, with the time that the rest will take.
+class Progress(keras.callbacks.Callback):
+    """Shows a bar over the whole run in a terminal, and prints one line an epoch with the time left.
 
     Arguments:
         epochs: of the whole run.
+        title: what the bar is called.
     """
 
-    def __init__(self, epochs: int) -> None:
+    shown = ("loss", "accuracy", "constraint", "theta", "entropy_alpha", "val_accuracy", "val_robust_accuracy")
+
+    def __init__(self, epochs: int, title: str) -> None:
         super().__init__()
         self.epochs = epochs
+        self.title = title
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.bar: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        if self.bar is None:
+            steps = self.params["steps"]
+            total, done = steps * self.epochs, steps * epoch
+            self.bar = tqdm(total=total, initial=done, desc=self.title, unit="step", disable=None)
         self.start = time.time()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         seconds = time.time() - self.start
         left = format_time(seconds * (self.epochs - epoch - 1))
-        figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in _SHOWN)
-        print(f"epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}  {left} left  {figures}", flush=True)
+        figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in self.shown)
+        tqdm.write(f"{self.title} epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}, {left} left  {figures}")
 
-
-_SHOWN = ("loss", "accuracy", "constraint", "theta", "entropy_alpha", "val_accuracy", "val_robust_accuracy")
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def format_time(seconds: float) -> str:
@@ -219,20 +234,3 @@ def format_time(seconds: float) -> str:
     if total < 3600:
         return f"{total // 60} min {total % 60} s"
     return f"{total // 3600} h {total % 3600 // 60} min"
-
-
-def read_table(path: pathlib.Path) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file by column name, none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _format_table(rows: list[dict[str, str]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

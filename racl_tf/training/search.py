@@ -36,9 +36,9 @@ class RACLSearch(keras.Model):
     4. updates the weights on (x_w, y_w) by the gradient of CE at a fresh draw.
 
     While `searching` is false (the warm-up, see `racl_tf.training.callbacks.WarmUp`) 2. and 3. are left out.
-    Each step logs loss and accuracy of both halves (running means over the epoch) and, as they stand, mu_F, sigma_F and,
-    once there is a target, constraint (c), theta and probability. Called on images it gives the logits
-    at the median architecture.
+    Each step logs loss and accuracy of both halves (running means over the epoch) and, as they
+    stand, mu_F, sigma_F and, once there is a target, constraint (c), theta and probability.
+    Called on images it gives the logits at the median architecture.
 
     Arguments:
         supernet: the network that is searched.
@@ -245,4 +245,3 @@ class RACLSearch(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
-

@@ -1,0 +1,20 @@
+"""Exports the trained network as a SavedModel with signatures: writes WORKDIR/saved_model."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+
+
+def export(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.steps import run_export
+
+    path, difference = run_export(config, workdir)
+    print(f"{path} (reloaded: logits differ by at most {difference:.1e})")
+
+
+def run() -> None:
+    run_program(export, __doc__, config="cifar10:cpu")
+
+
+if __name__ == "__main__":
+    run()

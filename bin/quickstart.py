@@ -1,0 +1,29 @@
+"""Does all of it on small real images: search, adversarial training, attack, export."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+
+
+def quickstart(config: ConfigDict, workdir: str) -> None:
+    import rich
+
+    from racl_tf.reporting import render_text
+    from racl_tf.runs.steps import run_evaluation, run_export, run_search, run_training
+
+    genotype = run_search(config, workdir)
+    run_training(config, workdir)
+    evaluation = run_evaluation(config, workdir)
+    path, difference = run_export(config, workdir)
+    print()
+    rich.print(render_text(genotype))
+    print(f"\nDrawing:    {workdir}/search/genotype.png\n\n{evaluation}")
+    print(f"SavedModel: {path} (reloaded: logits differ by at most {difference:.1e})")
+
+
+def run() -> None:
+    run_program(quickstart, __doc__, config="digits")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,20 @@
+"""Searches a robust architecture: writes genotype.json, its picture and the histories to WORKDIR/search."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+
+
+def search(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.steps import run_search
+
+    genotype = run_search(config, workdir)
+    print(f"{genotype}\n{workdir}/search/genotype.json")
+
+
+def run() -> None:
+    run_program(search, __doc__, config="cifar10:cpu")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,19 @@
+"""Trains the network of the searched genotype (or --config.train.genotype) adversarially: writes WORKDIR/train."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.steps import run_training
+
+    print(run_training(config, workdir))
+
+
+def run() -> None:
+    run_program(train, __doc__, config="cifar10:cpu")
+
+
+if __name__ == "__main__":
+    run()

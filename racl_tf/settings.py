@@ -1,0 +1,135 @@
+"""Every setting of a run, with the paper's values; configurations change what differs.
+
+`ml_collections` types the fields: an override of another type or an unknown name is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from racl_tf.errors import unknown
+
+
+def paper_settings() -> ConfigDict:
+    """Returns the settings of the paper for CIFAR-10 (Section 3.1; where it is silent, PC-DARTS's)."""
+    config = ConfigDict()
+    config.seed = 0  # everything random is folded from it
+    config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32
+
+    config.data = ConfigDict()
+    config.data.name = "cifar10"  # digits, mnist, cifar10, ..., a folder of images, an .npz file
+    config.data.data_dir = placeholder(str)  # where TFDS keeps its sets; its own default if not given
+    config.data.train_size = placeholder(int)  # images kept of the training set, stratified; all if not given
+    config.data.test_size = placeholder(int)  # images kept of the test set
+    config.data.image_size = placeholder(int)  # side that images are resized to; as they are if not given
+    config.data.cutout = 0  # side in pixels of the square set to 0 in training images
+
+    config.attack = ConfigDict()  # the threat: L-infinity, in pixels of [0, 1]
+    config.attack.eps = 8 / 255  # radius
+    config.attack.step_size = 2 / 255  # of one step of PGD
+
+    config.search = ConfigDict()
+    config.search.channels = 16  # of the supernet's nodes before the first reduction
+    config.search.cells = 8  # depth of the supernet
+    config.search.partial = 4  # 1 / partial of the channels go through the mixture
+    config.search.epochs = 50
+    config.search.warmup_epochs = 15  # the architecture stays fixed
+    config.search.batch_size = 128  # of each of the two halves
+    config.search.learning_rate = 0.1  # of the weights, cosine to 0
+    config.search.momentum = 0.9
+    config.search.weight_decay = 3e-4  # coupled L2 on the weights
+    config.search.clip_norm = 5.0  # largest global norm of the weights' gradient
+    config.search.architecture_learning_rate = 6e-4  # of mu and sigma (Adam, betas 0.5 and 0.999)
+    config.search.architecture_weight_decay = 1e-3  # coupled L2 that pulls mu to its start
+    config.search.sigma = 0.1  # at the start
+    config.search.normalize = "none"  # or "sum": draws are divided by their sum in the network
+    config.search.constraint = True  # whether the Lipschitz constant is constrained
+    config.search.eta = 0.9  # confidence, in [0.5, 1)
+    config.search.rho = 1e-3  # penalty of ADMM and step size of theta
+    config.search.reduction = 6.0  # nats below the constant at the end of the warm-up
+    config.search.target = placeholder(float)  # ln(lambda* / C) itself, in place of reduction
+    config.search.form = "equality"  # or "inequality"
+    config.search.scale_free = False  # constrain relative weights, which a common shrink cannot meet
+    config.search.norms = "matrix"  # or "operator": the norm of the convolution itself
+    config.search.norms_batch_norm = False  # include the normalisations' factors
+    config.search.updates = "joint"  # or "sequential": sigma after mu
+    config.search.attack_steps = 0  # PGD steps on the images of the search; 0 searches on clean images
+
+    config.train = ConfigDict()
+    config.train.genotype = ""  # a published name or a .json file; the searched one if empty
+    config.train.channels = 36
+    config.train.cells = 20
+    config.train.auxiliary = False  # a second classifier in training
+    config.train.auxiliary_weight = 0.4
+    config.train.drop_path = 0.0  # probability that an operation is dropped
+    config.train.epochs = 100
+    config.train.batch_size = 128
+    config.train.learning_rate = 0.1  # cosine to 0
+    config.train.momentum = 0.9
+    config.train.weight_decay = 3e-4  # coupled L2
+    config.train.clip_norm = 5.0
+    config.train.attack_steps = 7  # PGD steps of adversarial training; 0 trains plainly
+    config.train.held_out = 1000  # training images on which the best checkpoint is chosen
+    config.train.validation_steps = 10  # PGD steps on them
+
+    config.evaluate = ConfigDict()
+    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")
+    config.evaluate.batch_size = 128
+    return config
+
+
+def variant_settings(config: ConfigDict, variant: str, changes: Mapping[str, Mapping[str, Any]]) -> ConfigDict:
+    """Returns a configuration with the changes of one of its variants.
+
+    Arguments:
+        config: the settings that all variants share.
+        variant: the chosen one.
+        changes: for each variant its settings by dotted name; an empty mapping for the one without changes.
+
+    Raises:
+        UsageError: the variant is unknown.
+    """
+    if variant not in changes:
+        raise unknown("variant of the configuration", variant, changes)
+    config.update_from_flattened_dict(changes[variant])
+    return config
+
+
+#: Two CPU cores, about half an hour on CIFAR-10: a smaller supernet and network, fewer images and epochs.
+#: With fewer steps, mu needs a larger learning rate to move as far, and theta a larger rho.
+CPU: Mapping[str, Any] = {
+    "data.train_size": 10000,
+    "data.test_size": 1000,
+    "search.cells": 5,
+    "search.epochs": 10,
+    "search.warmup_epochs": 3,
+    "search.batch_size": 64,
+    "search.architecture_learning_rate": 6e-3,
+    "search.rho": 1e-2,
+    "train.channels": 16,
+    "train.cells": 5,
+    "train.epochs": 12,
+    "train.batch_size": 64,
+    "train.held_out": 500,
+    "evaluate.attacks": ("fgsm", "mim", "pgd10", "pgd20", "pgd100"),
+}
+
+#: Every step once, to see that all is in place.
+SMOKE: Mapping[str, Any] = {
+    "data.train_size": 512,
+    "data.test_size": 64,
+    "search.channels": 4,
+    "search.cells": 3,
+    "search.epochs": 2,
+    "search.warmup_epochs": 1,
+    "search.batch_size": 32,
+    "train.channels": 4,
+    "train.cells": 3,
+    "train.epochs": 1,
+    "train.batch_size": 32,
+    "train.held_out": 64,
+    "evaluate.attacks": ("fgsm", "pgd10"),
+    "evaluate.batch_size": 64,
+}
