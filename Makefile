@@ -1,0 +1,33 @@
+# The two commands of the README: make quickstart, make test. They need Python 3.11 to 3.13 and nothing else.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test lint clean
+
+# Search, adversarial training, attack and export on real digits; results in runs/quickstart.
+quickstart: $(VENV)/installed
+	$(BIN)/racl-quickstart --workdir=runs/quickstart
+
+test: $(VENV)/testable
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+lint: $(VENV)/testable
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: setup.py
+	@test -n "$(PYTHON)" || { echo "racl_tf needs Python 3.11, 3.12 or 3.13; found none. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/testable: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,94 @@
+"""What all programs share: flags, configurations by name, errors in one paragraph."""
+
+import logging
+import os
+import pathlib
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from racl_tf.errors import UsageError, unknown
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+
+
+def run_program(step: Callable[[ConfigDict, str], None], description: str, *, config: str) -> None:
+    """Parses the command line and runs a step; a mistake of the user's ends in one paragraph and status 1.
+
+    Arguments:
+        step: takes the configuration and the run's folder.
+        description: what `--help` says first.
+        config: the configuration used if none is given.
+    """
+    flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.", required=True)
+    sys.modules["__main__"].__doc__ = description
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            config_flags.DEFINE_config_file(
+                "config",
+                _config_path(config),
+                "A configuration: NAME or NAME:VARIANT (such as cifar10:cpu) or the path of a .py file; "
+                "--config.SECTION.FIELD=VALUE changes a setting.",
+            )
+            return app.parse_flags_with_usage(_with_config_paths(arguments))
+        except (AttributeError, KeyError, UsageError) as error:  # an unknown setting, configuration or variant
+            return _exit(str(error.args[0]))
+
+    def main(arguments: Sequence[str]) -> None:
+        if len(arguments) > 1:
+            _exit(f"Received arguments that are not flags: {' '.join(arguments[1:])}. Write --NAME=VALUE.")
+        logger = logging.getLogger("racl_tf")
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            step(flags.FLAGS.config, flags.FLAGS.workdir)
+        except UsageError as error:
+            _exit(str(error))
+        except KeyboardInterrupt:
+            print("\nInterrupted. The same command continues from the last finished epoch.", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(main, flags_parser=parse)
+
+
+def _exit(message: str) -> NoReturn:
+    print(textwrap.fill(f"Error: {message}", 100, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
+    sys.exit(1)
+
+
+def _with_config_paths(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with the name in --config=NAME or --config NAME replaced by a path."""
+    resolved = list(arguments)
+    for index, argument in enumerate(resolved):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-config"):
+            if equals:
+                resolved[index] = f"{flag}={_config_path(value)}"
+            elif index + 1 < len(resolved):
+                resolved[index + 1] = _config_path(resolved[index + 1])
+    return resolved
+
+
+def _config_path(name: str) -> str:
+    """Returns PATH or PATH:VARIANT of a configuration given by name or path."""
+    base, colon, variant = name.partition(":")
+    if base.endswith(".py"):
+        if not pathlib.Path(base).is_file():
+            raise UsageError(f"There is no configuration file {base!r}. Give an existing path or a name: {_names()}.")
+        return name
+    for place in _PLACES:
+        if (path := place / f"{base}.py").is_file():
+            return f"{path}{colon}{variant}"
+    raise unknown("configuration", base, _names())
+
+
+def _names() -> list[str]:
+    return sorted({path.stem for place in _PLACES for path in place.glob("*.py") if path.stem != "__init__"})

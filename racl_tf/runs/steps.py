@@ -1,0 +1,290 @@
+"""The steps of a run. Each continues where it was interrupted and, once finished, only reads its result."""
+
+import logging
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from racl_tf.architecture.constraint import ConfidenceConstraint
+from racl_tf.architecture.distribution import LogNormalArchitecture
+from racl_tf.attacks import by_name, pgd
+from racl_tf.data import (
+    Augmentation,
+    Dataset,
+    augmentation_for,
+    batches,
+    hold_out,
+    load_dataset,
+    search_batches,
+    split_halves,
+    steps_per_epoch,
+)
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import Evaluation, evaluate
+from racl_tf.export import export_saved_model, verify_saved_model
+from racl_tf.files import read_table, write_json
+from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.supernet import Supernet
+from racl_tf.random import derive
+from racl_tf.reporting import draw_genotype, plot_search
+from racl_tf.runs.folder import open_folder
+from racl_tf.space import Genotype, get_genotype
+from racl_tf.training import callbacks
+from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.training.search import RACLSearch
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_search(config: ConfigDict, workdir: str) -> Genotype:
+    """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
+    folder = open_folder(workdir, "search", config, ("attack", "search"))
+    result = folder / "genotype.json"
+    if result.exists():
+        _LOGGER.info("The search in %s is finished.", folder)
+        return Genotype.load(result)
+    settings = config.search
+    dataset = _load(config)
+    weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
+    steps = steps_per_epoch(weights, settings.batch_size)
+    with _strategy().scope():
+        model = make_search(config, dataset, steps * settings.epochs)
+        checkpoints = callbacks.Checkpoints(model, folder / "checkpoints")
+        first_epoch = checkpoints.restore()
+    stream = search_batches(
+        weights,
+        architecture,
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=_augmentation(config),
+        first_epoch=first_epoch,
+    )
+    model.fit(
+        stream,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            callbacks.WarmUp(settings.warmup_epochs),
+            callbacks.StopOnDivergence(),
+            callbacks.ArchitectureLog(folder / "architecture.jsonl"),
+            callbacks.StepFile(folder / "steps.csv"),
+            callbacks.HistoryFile(folder / "history.csv"),
+            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            callbacks.Progress(settings.epochs, "search"),
+            checkpoints,
+        ],
+    )
+    genotype = model.genotype(f"{config.data.name}, seed {config.seed}")
+    draw_genotype(genotype, folder / "genotype.png")
+    plot_search(folder / "steps.csv", folder / "architecture.jsonl", folder / "search.png")
+    genotype.save(result)
+    return genotype
+
+
+def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
+    """Returns the compiled search model of a configuration."""
+    settings = config.search
+    attack = None
+    if settings.attack_steps:
+        attack = pgd(config.attack.eps, config.attack.step_size, settings.attack_steps)
+    constraint = None
+    if settings.constraint:
+        constraint = ConfidenceConstraint(
+            eta=settings.eta,
+            rho=settings.rho,
+            reduction=settings.reduction,
+            target=settings.target,
+            form=settings.form,
+            scale_free=settings.scale_free,
+        )
+    model = RACLSearch(
+        Supernet(
+            dataset.num_classes,
+            channels=settings.channels,
+            cells=settings.cells,
+            input_shape=dataset.input_shape,
+            partial=settings.partial,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=derive(config.seed, "supernet"),
+        ),
+        LogNormalArchitecture(sigma=settings.sigma, normalize=settings.normalize),
+        constraint,
+        norms=settings.norms,
+        norms_batch_norm=settings.norms_batch_norm,
+        updates=settings.updates,
+        attack=attack,
+        seed=config.seed,
+    )
+    model.compile(
+        _sgd(settings, total_steps),
+        keras.optimizers.Adam(settings.architecture_learning_rate, beta_1=0.5, beta_2=0.999),
+        weight_decay=settings.weight_decay,
+        architecture_weight_decay=settings.architecture_weight_decay,
+        clip_norm=settings.clip_norm,
+    )
+    return model
+
+
+def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
+    """Trains the network of the searched (or configured) genotype and returns the path of the best checkpoint."""
+    genotype = _genotype(config, workdir)
+    folder = open_folder(workdir, "train", config, ("attack", "train"))
+    best, finished = folder / "best.keras", folder / "finished.json"
+    if finished.exists():
+        _LOGGER.info("The training in %s is finished.", folder)
+        return best
+    used = folder / "genotype.json"
+    if used.exists() and Genotype.load(used) != genotype:
+        raise UsageError(f"The training in {str(folder)!r} was begun with another genotype. Choose another --workdir.")
+    settings, dataset = config.train, _load(config)
+    rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
+    steps = steps_per_epoch(rest, settings.batch_size)
+    with _strategy().scope():
+        trainer = make_trainer(config, genotype, dataset, steps * settings.epochs)
+        checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
+        first_epoch = checkpoints.restore()
+    genotype.save(used)
+    validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+    monitor = "val_robust_accuracy" if settings.attack_steps else "val_accuracy"
+    stream = batches(
+        rest, settings.batch_size, seed=config.seed, augmentation=_augmentation(config), first_epoch=first_epoch
+    )
+    trainer.fit(
+        stream,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            callbacks.StopOnDivergence(),
+            callbacks.BestNetwork(best, folder / "history.csv", monitor=monitor),
+            callbacks.HistoryFile(folder / "history.csv"),
+            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            callbacks.Progress(settings.epochs, "training"),
+            checkpoints,
+        ],
+    )
+    history = read_table(folder / "history.csv")
+    chosen = max(history, key=lambda row: float(row[monitor]))
+    write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
+    return best
+
+
+def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
+    """Returns the compiled trainer of a configuration."""
+    settings, threat = config.train, config.attack
+    network = GenotypeNetwork(
+        genotype,
+        dataset.num_classes,
+        channels=settings.channels,
+        cells=settings.cells,
+        input_shape=dataset.input_shape,
+        mean=dataset.mean,
+        std=dataset.std,
+        auxiliary=settings.auxiliary,
+        drop_path=settings.drop_path,
+        seed=derive(config.seed, "network"),
+    )
+    adversarial = settings.attack_steps > 0
+    trainer = AdversarialTrainer(
+        network,
+        pgd(threat.eps, threat.step_size, settings.attack_steps) if adversarial else None,
+        validation_attack=pgd(threat.eps, threat.step_size, settings.validation_steps) if adversarial else None,
+        auxiliary_weight=settings.auxiliary_weight,
+        seed=config.seed,
+    )
+    trainer.compile(_sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    return trainer
+
+
+def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
+    """Attacks the best checkpoint on the test set and writes results.json and results.npz to `workdir/evaluate`."""
+    network = load_network(workdir)
+    folder = open_folder(workdir, "evaluate", config, ("attack", "evaluate"))
+    attacks = {
+        name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks
+    }
+    outcomes = folder / "results.npz"
+    if (folder / "results.json").exists():
+        _LOGGER.info("The evaluation in %s is finished.", folder)
+        with np.load(outcomes) as correct:
+            return Evaluation({name: correct[name] for name in ("clean", *attacks)}, attacks, config.seed)
+    test = _load(config).test
+    evaluation = evaluate(network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed)
+    np.savez_compressed(outcomes, allow_pickle=False, **evaluation.correct)
+    write_json(folder / "results.json", {"dataset": config.data.name, **evaluation.as_dict()})
+    return evaluation
+
+
+def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
+    """Exports the best checkpoint to `workdir/saved_model`.
+
+    Returns the path and the largest difference of logits between the reloaded SavedModel and the network on test images.
+    """
+    network, path = load_network(workdir), pathlib.Path(workdir).expanduser() / "saved_model"
+    dataset = _load(config)
+    if not path.exists():
+        export_saved_model(network, path, class_names=dataset.class_names)
+    return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))
+
+
+def load_network(workdir: str) -> keras.Model:
+    """Returns the best checkpoint of the training in `workdir`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = pathlib.Path(workdir).expanduser() / "train" / "best.keras"
+    if not path.exists():
+        raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
+    return keras.saving.load_model(path, compile=False)
+
+
+def _genotype(config: ConfigDict, workdir: str) -> Genotype:
+    if config.train.genotype:
+        return get_genotype(config.train.genotype)
+    path = pathlib.Path(workdir).expanduser() / "search" / "genotype.json"
+    if not path.exists():
+        raise UsageError(
+            f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "
+            "published genotype or a .json file: --config.train.genotype=racl."
+        )
+    return Genotype.load(path)
+
+
+def _load(config: ConfigDict) -> Dataset:
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    data = config.data
+    return load_dataset(
+        data.name,
+        data_dir=data.data_dir,
+        train_size=data.train_size,
+        test_size=data.test_size,
+        image_size=data.image_size,
+        seed=config.seed,
+    )
+
+
+def _augmentation(config: ConfigDict) -> Augmentation:
+    usual = augmentation_for(config.data.name)
+    return Augmentation(crop=usual.crop, flip=usual.flip, cutout=config.data.cutout)
+
+
+def _strategy() -> tf.distribute.Strategy:
+    """Returns the strategy of all GPUs if there are several, else the default one."""
+    several = len(tf.config.list_logical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+def _sgd(settings: ConfigDict, total_steps: int) -> keras.optimizers.SGD:
+    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
+    return keras.optimizers.SGD(schedule, momentum=settings.momentum)
