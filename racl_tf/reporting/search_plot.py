@@ -32,7 +32,7 @@ def plot_search(steps: pathlib.Path, architecture: pathlib.Path, path: pathlib.P
     axes[0].plot(time, mean)
     axes[0].fill_between(time, mean - deviation, mean + deviation, alpha=0.3)
     axes[0].plot(time, mean - column("constraint"), "--", color="0.5")
-    axes[0].set_title("log Lipschitz constant: $\\mu_F \\pm \\sigma_F$, dashed: $\\mu_F - c$")
+    axes[0].set_title("$\\mu_F \\pm \\sigma_F$ (log constant), dashed: $\\mu_F - c$")
     for axis, name, title in (
         (axes[1], "constraint", "constraint $c$, wanted at most 0"),
         (axes[2], "theta", "dual variable $\\theta$"),

@@ -1,5 +1,6 @@
 """What all programs share: flags, configurations by name, errors in one paragraph."""
 
+import importlib
 import logging
 import os
 import pathlib
@@ -8,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import absl.logging
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
@@ -36,18 +38,20 @@ def run_program(step: Callable[[ConfigDict, str], None], description: str, *, co
                 "A configuration: NAME or NAME:VARIANT (such as cifar10:cpu) or the path of a .py file; "
                 "--config.SECTION.FIELD=VALUE changes a setting.",
             )
-            return app.parse_flags_with_usage(_with_config_paths(arguments))
-        except (AttributeError, KeyError, UsageError) as error:  # an unknown setting, configuration or variant
-            return _exit(str(error.args[0]))
+            for name in ("workdir", "config"):  # so that --help lists them
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+            return flags.FLAGS(_with_config_paths(arguments))
+        except UsageError as error:
+            return _exit(str(error))
+        except (AttributeError, KeyError) as error:
+            return _exit(f"There is no such setting: {error.args[0]}")
+        except flags.Error as error:  # with the traceback of a configuration that raised, such as for a variant
+            return _exit(str(error).splitlines()[-1].removeprefix("racl_tf.errors.UsageError: ").strip())
 
     def main(arguments: Sequence[str]) -> None:
         if len(arguments) > 1:
             _exit(f"Received arguments that are not flags: {' '.join(arguments[1:])}. Write --NAME=VALUE.")
-        logger = logging.getLogger("racl_tf")
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        _show_our_messages_only()
         try:
             step(flags.FLAGS.config, flags.FLAGS.workdir)
         except UsageError as error:
@@ -57,6 +61,26 @@ def run_program(step: Callable[[ConfigDict, str], None], description: str, *, co
             sys.exit(130)
 
     app.run(main, flags_parser=parse)
+
+
+def _show_our_messages_only() -> None:
+    """Shows this package's messages and hides what TensorFlow says at start (unless --verbosity is given)."""
+    logger = logging.getLogger("racl_tf")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if flags.FLAGS["verbosity"].present:
+        return
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    shown = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        importlib.import_module("racl_tf.runs.steps")
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
 
 
 def _exit(message: str) -> NoReturn:
@@ -82,7 +106,7 @@ def _config_path(name: str) -> str:
     base, colon, variant = name.partition(":")
     if base.endswith(".py"):
         if not pathlib.Path(base).is_file():
-            raise UsageError(f"There is no configuration file {base!r}. Give an existing path or a name: {_names()}.")
+            raise UsageError(f"There is no configuration file {base!r}. Give an existing path or a name: {', '.join(_names())}.")
         return name
     for place in _PLACES:
         if (path := place / f"{base}.py").is_file():

@@ -145,7 +145,9 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(self, model: keras.Model, directory: pathlib.Path) -> None:
         super().__init__()
         self.finished_epochs = tf.Variable(0, dtype=tf.int64)
-        self.checkpoint = tf.train.Checkpoint(model=model, finished_epochs=self.finished_epochs)
+        # TensorFlow's checkpoints follow the optimizers, but not into Keras's lists of layers.
+        variables = [variable.value for variable in model.variables]
+        self.checkpoint = tf.train.Checkpoint(model=model, variables=variables, finished_epochs=self.finished_epochs)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
 
     def restore(self) -> int:

@@ -170,6 +170,8 @@ class RACLSearch(keras.Model):
         logs: dict[str, tf.Tensor] = {}
         for group in [mu + sigma] if self.updates == "joint" else [mu, sigma]:
             variables, anchors = zip(*group, strict=True)
+            if logs:  # the second half of a step is the optimizer's same step
+                self.architecture_optimizer.iterations.assign_sub(1)
             gradients, logs = self._architecture_gradients(batch, log_norms, variables, logs)
             decay = self.architecture_weight_decay
             descend(self.architecture_optimizer, gradients, variables, weight_decay=decay, anchors=anchors)

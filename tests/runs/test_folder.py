@@ -1,0 +1,42 @@
+"""The run's folder says what it holds and refuses to be mixed with another run."""
+
+import json
+import pathlib
+
+import pytest
+
+from racl_tf.errors import UsageError
+from racl_tf.runs.folder import open_folder
+from racl_tf.settings import paper_settings
+
+
+def test_it_records_settings_and_versions(tmp_path: pathlib.Path) -> None:
+    folder = open_folder(str(tmp_path), "search", paper_settings(), ("attack", "search"))
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["seed"] == 0
+    assert settings["search"]["eta"] == 0.9
+    assert "train" not in settings
+    assert {"racl_tf", "tensorflow", "keras", "python"} <= json.loads((folder / "versions.json").read_text()).keys()
+
+
+def test_another_step_s_settings_may_change(tmp_path: pathlib.Path) -> None:
+    config = paper_settings()
+    first = open_folder(str(tmp_path), "search", config, ("attack", "search"))
+    config.train.epochs = 3
+    assert open_folder(str(tmp_path), "search", config, ("attack", "search")) == first
+
+
+def test_its_own_may_not_and_nothing_is_overwritten(tmp_path: pathlib.Path) -> None:
+    config = paper_settings()
+    folder = open_folder(str(tmp_path), "search", config, ("attack", "search"))
+    before = (folder / "config.json").read_text()
+    config.search.rho = 0.5
+    with pytest.raises(UsageError, match=r"search\.rho was 0\.001 and is 0\.5"):
+        open_folder(str(tmp_path), "search", config, ("attack", "search"))
+    assert (folder / "config.json").read_text() == before
+
+
+def test_a_file_in_the_way_is_said(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="Choose another --workdir"):
+        open_folder(str(tmp_path / "taken"), "search", paper_settings(), ())
