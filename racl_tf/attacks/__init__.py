@@ -5,6 +5,9 @@ from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.losses import LOSSES
 from racl_tf.attacks.norms import NORMS
 from racl_tf.attacks.suite import by_name, fgsm, mim, pgd, standard_suite
+from racl_tf.backend import require_tensorflow
+
+require_tensorflow()
 
 __all__ = [
     "LOSSES",

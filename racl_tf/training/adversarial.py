@@ -1,12 +1,15 @@
 """Adversarial training of any classifier, as a Keras model around it."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks import Attack, image_seeds
+from racl_tf.attacks.checks import check_model
 from racl_tf.random import fold
 from racl_tf.training.descent import descend
 from racl_tf.training.objective import cross_entropy, record, running_means
@@ -65,7 +68,14 @@ class AdversarialTrainer(keras.Model):
             optimizer: by default SGD(0.1, momentum 0.9).
             weight_decay: coupled L2 on every weight.
             clip_norm: the largest global norm of the gradient; None for no clipping.
+
+        Raises:
+            UsageError: the network gives probabilities, or no finite logits.
         """
+        shape = getattr(self.network, "input_shape", None)
+        if isinstance(shape, tuple) and None not in shape[1:]:
+            logits_of = partial(self.network, training=False)
+            check_model(logits_of, np.zeros([1, *shape[1:]], np.float32), np.zeros(1, np.int32))
         self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm}
         super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), **kwargs)
         self.optimizer.build(self.network.trainable_variables)
