@@ -22,7 +22,7 @@ class BatchNorm(keras.layers.Layer):
     """
 
     def __init__(self, affine: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the scale stays float32 under a mixed policy
         self.affine = affine
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
@@ -41,6 +41,7 @@ class BatchNorm(keras.layers.Layer):
         `scale`, shape (channels,), takes the place of the trainable scale of a layer that has
         none: the kernel applies it, and returns its gradient, at no further cost.
         """
+        inputs = tf.cast(inputs, self.compute_dtype)
         if self.affine:
             scale, offset = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         else:

@@ -34,7 +34,7 @@ class MixedCell(keras.layers.Layer):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # alpha and beta stay float32 under a mixed policy
         self.channels = channels
         self.reduction = reduction
         self.reduction_before = reduction_before

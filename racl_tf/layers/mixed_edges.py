@@ -49,7 +49,7 @@ class MixedEdges(keras.layers.Layer):
     def __init__(
         self, channels: int, edges: int, *, stride: int = 1, partial: int = 4, seed: int = 0, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # alpha and beta stay float32 under a mixed policy
         self.channels = channels
         self.edges = edges
         self.stride = stride
@@ -97,6 +97,7 @@ class MixedEdges(keras.layers.Layer):
             beta: (E,), float32, the weights of the edges.
             training: whether normalisation uses and updates the batch's statistics.
         """
+        inputs = self._compute(inputs)
         weights = alpha * beta[:, None]
         mixed, bypassed = inputs[..., : self.mixed], inputs[..., self.mixed :]
         terms = self._convolutions(tf.nn.relu(mixed), weights, training)
@@ -122,30 +123,33 @@ class MixedEdges(keras.layers.Layer):
         """Returns the weighted separable and dilated convolutions of every edge (batch, h, w, E * mixed)."""
         repeated = tf.concat([images] * self.edges, -1)
         first = [
-            functional.depthwise(repeated, tf.convert_to_tensor(kernel), self.stride, 2 if name in _DILATED else 1)
+            functional.depthwise(repeated, self._compute(kernel), self.stride, 2 if name in _DILATED else 1)
             for name, kernel in zip(_FIRST, self.first_depthwise, strict=True)
         ]
-        stacked = functional.convolution(tf.concat(first, -1), tf.convert_to_tensor(self.first_pointwise))
+        stacked = functional.convolution(tf.concat(first, -1), self._compute(self.first_pointwise))
         scale = tf.concat([tf.ones([len(_SECOND) * self.edges * self.mixed]), self._scale(weights, _DILATED)], 0)
         inner, dilated = tf.split(self.first_norm(stacked, training=training, scale=scale), 2, -1)
         second = [
-            functional.depthwise(part, tf.convert_to_tensor(kernel))
+            functional.depthwise(part, self._compute(kernel))
             for part, kernel in zip(tf.split(tf.nn.relu(inner), 2, -1), self.second_depthwise, strict=True)
         ]
-        stacked = functional.convolution(tf.concat(second, -1), tf.convert_to_tensor(self.second_pointwise))
+        stacked = functional.convolution(tf.concat(second, -1), self._compute(self.second_pointwise))
         separable = self.second_norm(stacked, training=training, scale=self._scale(weights, _SECOND))
         return [*tf.split(dilated, 2, -1), *tf.split(separable, 2, -1)]
 
     def _factorized_reduction(self, images: tf.Tensor, weights: tf.Tensor, training: bool) -> tf.Tensor:
         """Returns the weighted skip at stride 2 of every edge (batch, h, w, E * mixed)."""
         pixels = tf.concat([functional.subsample(images, 2), functional.odd_pixels(images)], -1)
-        even, odd = tf.convert_to_tensor(self.skip_even), tf.convert_to_tensor(self.skip_odd)
+        even, odd = self._compute(self.skip_even), self._compute(self.skip_odd)
         kernel = tf.concat(
             [tf.pad(even, [[0, 0], [0, 0], [0, odd.shape[-1]]]), tf.pad(odd, [[0, 0], [0, 0], [even.shape[-1], 0]])], 0
         )
         width = self.edges * self.mixed
         outputs = functional.convolution(pixels, tf.reshape(kernel, [1, 1, 2 * self.mixed, width]))
         return self.skip_norm(outputs, training=training, scale=self._scale(weights, ("skip_connect",)))
+
+    def _compute(self, values: Any) -> tf.Tensor:
+        return tf.cast(values, self.compute_dtype)
 
     def _scale(self, weights: tf.Tensor, operations: tuple[str, ...]) -> tf.Tensor:
         per_edge = tf.gather(weights, [_INDEX[operation] for operation in operations], axis=1)

@@ -71,7 +71,7 @@ class CellNetwork(keras.Model):
         seed: int,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # pixels, alpha and beta stay float32 under a mixed policy
         for name, value in (("num_classes", num_classes), ("channels", channels), ("cells", cells)):
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")

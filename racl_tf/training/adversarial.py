@@ -42,7 +42,7 @@ class AdversarialTrainer(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # images stay float32 under a mixed policy
         self.network = network
         self.attack = attack
         self.validation_attack = validation_attack or attack

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -119,7 +118,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch = epoch
-        self.kept = [np.array(variable) for variable in self.model.variables]
+        self.kept = [variable.numpy() for variable in self.model.variables]
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         broken = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]

@@ -68,7 +68,7 @@ class RACLSearch(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # images stay float32 under a mixed policy
         if updates not in UPDATES:
             raise unknown("order of updates", updates, UPDATES)
         self.supernet = supernet

