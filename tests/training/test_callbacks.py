@@ -1,0 +1,229 @@
+"""What a run writes, when it stops, and that going on continues its files and its state."""
+
+import json
+import logging
+import math
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.architecture.constraint import ConfidenceConstraint
+from racl_tf.architecture.distribution import LogNormalArchitecture
+from racl_tf.architecture.statistics import architecture_statistics
+from racl_tf.errors import UsageError
+from racl_tf.files import read_table
+from racl_tf.networks.supernet import Supernet
+from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.training.callbacks import (
+    ArchitectureLog,
+    Checkpoints,
+    HistoryFile,
+    Progress,
+    StepFile,
+    StopOnDivergence,
+    WarmUp,
+    format_time,
+)
+from racl_tf.training.search import RACLSearch
+
+
+def make_search(seed: int = 0) -> RACLSearch:
+    supernet = Supernet(10, channels=4, cells=1, input_shape=(8, 8, 1), seed=seed)
+    search = RACLSearch(supernet, LogNormalArchitecture(sigma=0.2), ConfidenceConstraint(), seed=seed)
+    search.compile(run_eagerly=True)
+    return search
+
+
+@pytest.fixture(scope="module")
+def search() -> RACLSearch:
+    return make_search()
+
+
+def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.random((count, 8, 8, 1), np.float32), rng.integers(0, 10, count).astype(np.int32)
+
+
+def make_trainer() -> AdversarialTrainer:
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    trainer = AdversarialTrainer(network)
+    trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    return trainer
+
+
+def play(callback: keras.callbacks.Callback, epochs: list[dict], *, first: int = 0, steps: list = ()) -> None:
+    """Calls a callback as `fit` does, with given logs of every epoch and step."""
+    for epoch, logs in enumerate(epochs, start=first):
+        callback.on_epoch_begin(epoch)
+        for step, step_logs in enumerate(steps):
+            callback.on_train_batch_end(step, dict(step_logs))
+        callback.on_epoch_end(epoch, dict(logs))
+
+
+def test_warm_up_switches_once(
+    search: RACLSearch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fixed for the given number of epochs, from whichever epoch a run starts, with a new graph and a log line."""
+    caplog.set_level(logging.INFO, "racl_tf.training.callbacks")
+    traced = []
+    monkeypatch.setattr(search, "make_train_function", lambda force: traced.append(force))
+    fixed, trained = "The architecture is fixed (warm-up).", "The architecture is trained from now on."
+    for first, expected, lines in (
+        (0, [False, False, True, True], [f"Epoch 1: {fixed}", f"Epoch 3: {trained}"]),
+        (1, [False, True], [f"Epoch 2: {fixed}", f"Epoch 3: {trained}"]),
+        (2, [True, True], []),
+    ):
+        search.searching, callback = True, WarmUp(2)
+        callback.set_model(search)
+        caplog.clear()
+        traced.clear()
+        states = []
+        for epoch in range(first, first + len(expected)):
+            callback.on_epoch_begin(epoch)
+            states.append(search.searching)
+        assert states == expected
+        assert caplog.messages == lines
+        assert traced == [True] * len(lines)
+
+
+def test_history_takes_columns_that_begin_later(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "history.csv"
+    play(HistoryFile(path), [{"loss": 2.0}, {"loss": 1.5, "constraint": -0.25}])
+    header, first, second = path.read_text().splitlines()
+    assert header == "epoch,seconds,loss,constraint"
+    assert first.split(",")[0::2] == ["1", "2"]
+    assert first.endswith(",")
+    assert second.endswith(",1.5,-0.25")
+    assert read_table(path)[0]["constraint"] == ""
+    assert read_table(tmp_path / "absent.csv") == []
+
+
+def test_history_of_a_resumed_run_replaces_what_it_repeats(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "history.csv"
+    play(HistoryFile(path), [{"loss": 3.0}, {"loss": 2.0}, {"loss": 99.0}])
+    play(HistoryFile(path), [{"loss": 1.0}, {"loss": 0.5}], first=2)
+    assert [(row["epoch"], row["loss"]) for row in read_table(path)] == [
+        ("1", "3"),
+        ("2", "2"),
+        ("3", "1"),
+        ("4", "0.5"),
+    ]
+
+
+def test_step_file(tmp_path: pathlib.Path) -> None:
+    """One row a step, empty where there is no constraint yet; an interrupted epoch leaves nothing behind."""
+    path = tmp_path / "steps.csv"
+    warm, full = (
+        {"loss": 1.0, "mu_F": -2.0, "sigma_F": 0.5},
+        {"mu_F": -3.0, "constraint": 6.0, "theta": tf.constant(0.5)},
+    )
+    play(StepFile(path), [{}, {}], steps=[warm, full])
+    play(StepFile(path), [{}], first=1, steps=[full, full])
+    interrupted = StepFile(path)
+    interrupted.on_epoch_begin(2)
+    interrupted.on_train_batch_end(0, full)
+    rows = read_table(path)
+    assert list(rows[0]) == ["epoch", "step", "mu_F", "sigma_F", "constraint", "probability", "theta"]
+    assert [(row["epoch"], row["step"], row["mu_F"]) for row in rows] == [
+        ("1", "1", "-2"),
+        ("1", "2", "-3"),
+        ("2", "1", "-3"),
+        ("2", "2", "-3"),
+    ]
+    assert (rows[0]["theta"], rows[1]["theta"], rows[1]["sigma_F"]) == ("", "0.5", "")
+
+
+def test_architecture_log(search: RACLSearch, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "architecture.jsonl"
+    callback = ArchitectureLog(path)
+    callback.set_model(search)
+    logs = {"loss": 1.0}
+    for epoch in (0, 1, 2, 1):
+        callback.on_epoch_end(epoch, logs)
+    statistics = architecture_statistics(search.architecture)
+    assert logs == {"loss": 1.0, **statistics}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert lines[-1] == {"epoch": 2, "genotype": str(search.genotype()), **statistics}
+
+
+def test_divergence_stops_at_the_epochs_first_weights() -> None:
+    """The learning rate breaks in the second epoch: the weights of the first one's end are kept."""
+    trainer = make_trainer()
+    kept = []
+
+    def on_epoch_begin(epoch: int, logs: dict) -> None:
+        kept[:] = [variable.numpy().copy() for variable in trainer.variables]
+        trainer.optimizer.learning_rate = math.nan if epoch == 1 else 0.1
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin), StopOnDivergence()]
+    images, labels = images_and_labels(32)
+    with pytest.raises(UsageError, match=r"loss not finite at step 2 of epoch 2.*Lower the learning rate"):
+        trainer.fit(images, labels, batch_size=8, epochs=3, shuffle=False, callbacks=callbacks, verbose=0)
+    for variable, value in zip(trainer.variables, kept, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert np.isfinite(trainer.evaluate(images, labels, verbose=0)).all()
+
+
+def test_finite_training_is_left_alone() -> None:
+    with_callback, without = make_trainer(), make_trainer()
+    images, labels = images_and_labels(16)
+    for trainer, callbacks in ((with_callback, [StopOnDivergence()]), (without, [])):
+        trainer.fit(images, labels, batch_size=8, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
+    for ours, truth in zip(with_callback.variables, without.variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), truth.numpy())
+
+
+def everything(search: RACLSearch) -> list[keras.Variable]:
+    return [*search.variables, *search.optimizer.variables, *search.architecture_optimizer.variables]
+
+
+def test_checkpoints_hold_every_variable(tmp_path: pathlib.Path) -> None:
+    """Each variable of the model and of its optimizers comes back, moving statistics inside lists of layers too."""
+    saved, fresh = make_search(seed=1), make_search(seed=2)
+    rng = np.random.default_rng(0)
+    for variable in everything(saved):
+        variable.assign(rng.integers(1, 100, variable.shape))
+    assert Checkpoints(fresh, tmp_path / "empty").restore() == 0
+    checkpoints = Checkpoints(saved, tmp_path)
+    for epoch in range(3):
+        checkpoints.on_epoch_end(epoch)
+    assert Checkpoints(fresh, tmp_path).restore() == 3
+    for variable, value in zip(everything(fresh), everything(saved), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value.numpy(), err_msg=variable.path)
+    assert len(list(tmp_path.glob("*.index"))) == 1
+
+
+def test_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line an epoch; no bar where there is no terminal."""
+    progress = Progress(4, "search")
+    progress.set_params({"steps": 2})
+    progress.on_train_begin()
+    progress.on_epoch_begin(2)
+    assert (progress.bar.total, progress.bar.n, progress.bar.disable) == (8, 4, True)
+    progress.on_train_batch_end(0)
+    monkeypatch.setattr(progress, "start", 100.0)
+    monkeypatch.setattr("racl_tf.training.callbacks.time.time", lambda: 190.0)
+    progress.on_epoch_end(2, {"loss": 0.123456, "val_accuracy": 0.5, "mu_beta_common": 1.0})
+    progress.on_train_end()
+    line, *_ = capsys.readouterr().out.splitlines()
+    assert line == "search epoch 3/4  1 min 30 s, 1 min 30 s left  loss 0.1235  val_accuracy 0.5"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (90061, "25 h 1 min"),
+    ],
+)
+def test_format_time(seconds: float, text: str) -> None:
+    assert format_time(seconds) == text
