@@ -4,9 +4,11 @@ Strided kernels are padded by half a kernel on both sides (TensorFlow's `SAME` i
 pixel off for even sizes), so every output has ceil(size / stride) rows and columns.
 """
 
-import functools
-
+import numpy as np
 import tensorflow as tf
+
+#: Up to so many channels of a group, one block-diagonal kernel is faster than a kernel for each group.
+_FEW = 16
 
 
 def _half(kernel: int) -> list[int]:
@@ -14,40 +16,40 @@ def _half(kernel: int) -> list[int]:
 
 
 def convolution(images: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int] = (1, 1)) -> tf.Tensor:
-    """Returns the (grouped) convolution with a kernel (height, width, in / groups, out), odd sizes.
-
-    Grouped ones must be 1x1: on CPUs their gradients exist only in oneDNN's kernels, for `SAME`, and not on
-    every processor, so that there a batched product takes their place.
-    """
-    groups = images.shape[-1] // kernel.shape[2]
-    if groups > 1 and not _grouped_gradients_exist():
-        return _grouped_pointwise(images, kernel, groups)
+    """Returns the convolution with a kernel (height, width, in, out) of odd height and width."""
     if strides == (1, 1):
         return tf.nn.conv2d(images, kernel, 1, "SAME")
     height, width = kernel.shape[:2]
     return tf.nn.conv2d(images, kernel, strides, [[0, 0], _half(height), _half(width), [0, 0]])
 
 
-@functools.cache
-def _grouped_gradients_exist() -> bool:
-    @tf.function
-    def gradient(images: tf.Tensor, kernel: tf.Tensor) -> list[tf.Tensor]:
-        return tf.gradients(tf.nn.conv2d(images, kernel, 1, "SAME"), [images, kernel])
+def grouped_pointwise(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Returns the grouped 1x1 convolution with a kernel (1, 1, in / groups, out).
 
-    with tf.init_scope():
-        try:
-            gradient(tf.ones([1, 2, 2, 4]), tf.ones([1, 1, 2, 4]))
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            return False
-    return True
+    Few channels are convolved with one block-diagonal kernel, which takes less time than grouped kernels do
+    (whose gradients, besides, exist on some CPUs only); many channels group by group.
+    """
+    *_, inputs, outputs = kernel.shape
+    groups = images.shape[-1] // inputs
+    if groups == 1:
+        return convolution(images, kernel)
+    if inputs <= _FEW:
+        blocks = np.kron(np.eye(groups), np.ones([inputs, outputs // groups]))
+        kernel = tf.tile(kernel, [1, 1, groups, 1]) * tf.constant(blocks, kernel.dtype)
+        return convolution(images, kernel)
+    parts = zip(tf.split(images, groups, -1), tf.split(kernel, groups, -1), strict=True)
+    return tf.concat([convolution(part, block) for part, block in parts], -1)
 
 
-def _grouped_pointwise(images: tf.Tensor, kernel: tf.Tensor, groups: int) -> tf.Tensor:
-    *outer, channels = images.shape
-    inputs = tf.reshape(images, [-1, *outer[1:], groups, channels // groups])
-    matrices = tf.reshape(kernel, [channels // groups, groups, -1])
-    outputs = tf.einsum("bhwgi,igo->bhwgo", inputs, matrices)
-    return tf.reshape(outputs, [-1, *outer[1:], kernel.shape[-1]])
+def repeat_channels(images: tf.Tensor, times: int) -> tf.Tensor:
+    """Returns (batch, h, w, times * channels): all channels, then all again.
+
+    It is a convolution with a constant kernel, whose gradient is faster than that of a concatenation.
+    """
+    if times == 1:
+        return images
+    identity = np.eye(images.shape[-1])
+    return convolution(images, tf.constant(np.tile(identity, times)[None, None], images.dtype))
 
 
 def depthwise(images: tf.Tensor, kernel: tf.Tensor, stride: int = 1, dilation: int = 1) -> tf.Tensor:
@@ -65,8 +67,11 @@ def depthwise(images: tf.Tensor, kernel: tf.Tensor, stride: int = 1, dilation: i
 
 
 def subsample(images: tf.Tensor, stride: int) -> tf.Tensor:
-    """Returns every `stride`-th row and column, from the first."""
-    return images if stride == 1 else images[:, ::stride, ::stride]
+    """Returns every `stride`-th row and column, from the first.
+
+    It is a pool of single pixels, whose gradient is several times as fast as that of a strided slice.
+    """
+    return images if stride == 1 else tf.nn.avg_pool2d(images, 1, stride, "VALID")
 
 
 def max_pool(images: tf.Tensor, stride: int = 1) -> tf.Tensor:
@@ -91,15 +96,17 @@ def odd_pixels(images: tf.Tensor) -> tf.Tensor:
 
     This is the input, shifted by one pixel, of the second half of a factorised reduction.
     """
-    height, width = images.shape[1] % 2, images.shape[2] % 2
-    pixels = images[:, 1::2, 1::2]
-    return tf.pad(pixels, [[0, 0], [0, height], [0, width], [0, 0]]) if height or width else pixels
+    shifted = tf.pad(tf.slice(images, [0, 1, 1, 0], [-1, -1, -1, -1]), [[0, 0], [0, 1], [0, 1], [0, 0]])
+    return subsample(shifted, 2)
 
 
 def shuffle_channels(images: tf.Tensor, groups: int) -> tf.Tensor:
-    """Returns the channels (groups, n) in the order (n, groups)."""
+    """Returns the channels (groups, n) in the order (n, groups).
+
+    It is a convolution with a permutation, which is faster than a transposition of so few channels.
+    """
     if groups == 1:
         return images
-    *outer, channels = images.shape
-    grouped = tf.reshape(images, [-1, *outer[1:], groups, channels // groups])
-    return tf.reshape(tf.linalg.matrix_transpose(grouped), [-1, *outer[1:], channels])
+    order = np.arange(images.shape[-1]).reshape(groups, -1).T.ravel()
+    permutation = np.eye(images.shape[-1])[:, order]
+    return convolution(images, tf.constant(permutation[None, None], images.dtype))

@@ -94,6 +94,9 @@ class SeparableConv(keras.layers.Layer):
         stride: of the first block.
         dilation: of every block; with a stride it has to equal the stride.
         blocks: how many.
+        groups: of the 1x1 convolutions; several make several operations, each on its own channels, into one.
+        activated: whether the inputs have gone through a ReLU already.
+        affine: whether the normalisations have a scale and offset.
         seed: of the initial kernels.
     """
 
@@ -105,17 +108,23 @@ class SeparableConv(keras.layers.Layer):
         stride: int = 1,
         dilation: int = 1,
         blocks: int = 1,
+        groups: int = 1,
+        activated: bool = False,
+        affine: bool = True,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # a scale stays float32 under a mixed policy
         self.channels = channels
         self.kernel_size = kernel_size
         self.stride = stride
         self.dilation = dilation
         self.blocks = blocks
+        self.groups = groups
+        self.activated = activated
+        self.affine = affine
         self.seed = seed
-        self.norms = [BatchNorm() for _ in range(blocks)]
+        self.norms = [BatchNorm(affine) for _ in range(blocks)]
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         size, channels = self.kernel_size, self.channels
@@ -123,19 +132,29 @@ class SeparableConv(keras.layers.Layer):
         for i in range(self.blocks):
             start = uniform(size * size, derive(self.seed, f"depthwise_{i}"))
             self.depthwise.append(self.add_weight((size, size, channels, 1), start, name=f"depthwise_{i}"))
-            start = uniform(channels, derive(self.seed, f"pointwise_{i}"))
-            self.pointwise.append(self.add_weight((1, 1, channels, channels), start, name=f"pointwise_{i}"))
-            self.norms[i].build(self.compute_output_shape(input_shape))
+            shape = (1, 1, channels // self.groups, channels)
+            start = uniform(shape[2], derive(self.seed, f"pointwise_{i}"))
+            self.pointwise.append(self.add_weight(shape, start, name=f"pointwise_{i}"))
+            self.norms[i].build((*input_shape[:-1], channels))
         self.built = True
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        outputs, stride = inputs, self.stride
-        for depthwise, pointwise, norm in zip(self.depthwise, self.pointwise, self.norms, strict=True):
-            outputs = functional.depthwise(
-                tf.nn.relu(outputs), tf.convert_to_tensor(depthwise), stride, dilation=self.dilation
+    def call(self, inputs: tf.Tensor, training: bool = False, scale: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns (batch, height / stride, width / stride, channels).
+
+        Arguments:
+            inputs: (batch, height, width, channels).
+            training: whether normalisation uses and updates the batch's statistics.
+            scale: (channels,), of the last normalisation (see `BatchNorm`).
+        """
+        outputs = tf.cast(inputs, self.compute_dtype)
+        for i, norm in enumerate(self.norms):
+            depthwise, pointwise = (
+                tf.cast(kernel, self.compute_dtype) for kernel in (self.depthwise[i], self.pointwise[i])
             )
-            outputs = norm(functional.convolution(outputs, tf.convert_to_tensor(pointwise)), training=training)
-            stride = 1
+            outputs = outputs if i == 0 and self.activated else tf.nn.relu(outputs)
+            outputs = functional.depthwise(outputs, depthwise, 1 if i else self.stride, dilation=self.dilation)
+            outputs = functional.grouped_pointwise(outputs, pointwise)
+            outputs = norm(outputs, training=training, scale=scale if i == self.blocks - 1 else None)
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -150,6 +169,9 @@ class SeparableConv(keras.layers.Layer):
             "stride": self.stride,
             "dilation": self.dilation,
             "blocks": self.blocks,
+            "groups": self.groups,
+            "activated": self.activated,
+            "affine": self.affine,
             "seed": self.seed,
         }
 

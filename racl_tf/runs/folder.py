@@ -39,9 +39,13 @@ def open_folder(workdir: str, step: str, config: ConfigDict, sections: tuple[str
             write_json(path, settings)
         before = json.loads(path.read_text())
     except OSError as error:
-        raise UsageError(f"The run's folder {str(folder)!r} cannot be used: {error}. Choose another --workdir.") from None
+        raise UsageError(
+            f"The run's folder {str(folder)!r} cannot be used: {error}. Choose another --workdir."
+        ) from None
     except json.JSONDecodeError:
-        raise UsageError(f"{str(path)!r} is not a configuration. Choose another --workdir or remove the file.") from None
+        raise UsageError(
+            f"{str(path)!r} is not a configuration. Choose another --workdir or remove the file."
+        ) from None
     differences = _differences(before, json.loads(json.dumps(settings)))
     if differences:
         raise UsageError(

@@ -106,7 +106,9 @@ def _config_path(name: str) -> str:
     base, colon, variant = name.partition(":")
     if base.endswith(".py"):
         if not pathlib.Path(base).is_file():
-            raise UsageError(f"There is no configuration file {base!r}. Give an existing path or a name: {', '.join(_names())}.")
+            raise UsageError(
+                f"There is no configuration file {base!r}. Give an existing path or a name: {', '.join(_names())}."
+            )
         return name
     for place in _PLACES:
         if (path := place / f"{base}.py").is_file():

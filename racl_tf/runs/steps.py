@@ -1,5 +1,6 @@
 """The steps of a run. Each continues where it was interrupted and, once finished, only reads its result."""
 
+import functools
 import logging
 import pathlib
 
@@ -210,9 +211,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
     """Attacks the best checkpoint on the test set and writes results.json and results.npz to `workdir/evaluate`."""
     network = load_network(workdir)
     folder = open_folder(workdir, "evaluate", config, ("attack", "evaluate"))
-    attacks = {
-        name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks
-    }
+    attacks = {name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks}
     outcomes = folder / "results.npz"
     if (folder / "results.json").exists():
         _LOGGER.info("The evaluation in %s is finished.", folder)
@@ -226,9 +225,9 @@ def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
 
 
 def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
-    """Exports the best checkpoint to `workdir/saved_model`.
+    """Exports the best checkpoint to `workdir/saved_model` and compares it, reloaded, on test images.
 
-    Returns the path and the largest difference of logits between the reloaded SavedModel and the network on test images.
+    Returns the path and the largest difference of logits.
     """
     network, path = load_network(workdir), pathlib.Path(workdir).expanduser() / "saved_model"
     dataset = _load(config)
@@ -279,6 +278,7 @@ def _augmentation(config: ConfigDict) -> Augmentation:
     return Augmentation(crop=usual.crop, flip=usual.flip, cutout=config.data.cutout)
 
 
+@functools.cache  # a second MirroredStrategy would reuse the first one's collective keys
 def _strategy() -> tf.distribute.Strategy:
     """Returns the strategy of all GPUs if there are several, else the default one."""
     several = len(tf.config.list_logical_devices("GPU")) > 1

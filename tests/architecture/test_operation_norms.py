@@ -10,8 +10,6 @@ from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
 from racl_tf.space import EDGES, OPERATIONS
 
-KERNELS = {"sep_conv_3x3": 0, "sep_conv_5x5": 1, "dil_conv_3x3": 2, "dil_conv_5x5": 3}
-
 
 @pytest.fixture
 def supernet() -> Supernet:
@@ -33,42 +31,42 @@ class Plain:
         self.reading = reading
         self.batch_norm = batch_norm
 
-    def channels(self, operation: int) -> slice:
-        start = (operation * self.layer.edges + self.position) * self.layer.mixed
-        return slice(start, start + self.layer.mixed)
+    @property
+    def mine(self) -> slice:
+        return slice(self.position * self.layer.mixed, (self.position + 1) * self.layer.mixed)
 
     def depthwise(self, kernel: keras.Variable) -> float:
-        windows = kernel.numpy()[:, :, self.channels(0), 0]
+        windows = kernel.numpy()[:, :, self.mine, 0]
         if self.reading == "operator":
             return np.abs(np.fft.fft2(windows, (32, 32), axes=(0, 1))).max()
         return np.linalg.norm(windows.reshape(-1, self.layer.mixed), 2)
 
-    def pointwise(self, kernel: keras.Variable, operation: int) -> float:
-        return np.linalg.norm(kernel.numpy()[0, 0, :, self.channels(operation)], 2)
+    def pointwise(self, kernel: keras.Variable) -> float:
+        return np.linalg.norm(kernel.numpy()[0, 0, :, self.mine], 2)
 
-    def normalisation(self, norm: keras.layers.Layer, channels: slice) -> float:
+    def normalisation(self, norm: keras.layers.Layer, channels: slice = slice(None)) -> float:
         return 1 / np.sqrt(norm.moving_variance.numpy()[channels].min() + 1e-5) if self.batch_norm else 1
 
     def constant(self, operation: str) -> float:
-        layer, n = self.layer, self.layer.mixed
+        layer = self.layer
         if operation == "none":
             return 0
         if operation == "max_pool_3x3":
-            return self.normalisation(layer.pool_norm, slice(0, n))
+            return self.normalisation(layer.max_pool_norm)
         if operation == "avg_pool_3x3":
-            return layer.stride**-0.5 * self.normalisation(layer.pool_norm, slice(n, 2 * n))
+            return layer.stride**-0.5 * self.normalisation(layer.average_pool_norm)
         if operation == "skip_connect":
             if layer.stride == 1:
                 return 1
             halves = (kernel.numpy()[:, self.position] for kernel in (layer.skip_even, layer.skip_odd))
             norm = max(np.linalg.norm(half, 2) for half in halves)
-            return norm * self.normalisation(layer.skip_norm, self.channels(0))
-        index = KERNELS[operation]
-        constant = self.depthwise(layer.first_depthwise[index]) * self.pointwise(layer.first_pointwise, index)
-        constant *= self.normalisation(layer.first_norm, self.channels(index))
-        if operation.startswith("sep"):
-            constant *= self.depthwise(layer.second_depthwise[index]) * self.pointwise(layer.second_pointwise, index)
-            constant *= self.normalisation(layer.second_norm, self.channels(index))
+            return norm * self.normalisation(layer.skip_norm, self.mine)
+        constant = 1.0
+        convolution = layer.convolutions[operation]
+        for depthwise, pointwise, norm in zip(
+            convolution.depthwise, convolution.pointwise, convolution.norms, strict=True
+        ):
+            constant *= self.depthwise(depthwise) * self.pointwise(pointwise) * self.normalisation(norm, self.mine)
         return constant
 
 

@@ -111,12 +111,10 @@ def test_shuffle_moves_channel_i_of_group_g_to_i_times_groups_plus_g(groups: int
             np.testing.assert_array_equal(shuffled[..., channel * groups + group], x[..., group * n + channel])
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_grouped_convolution_is_one_convolution_for_each_group(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if native and not functional._grouped_gradients_exist():
-        pytest.skip("this processor has no native gradients of grouped convolutions")
-    monkeypatch.setattr(functional, "_grouped_gradients_exist", lambda: native)
-    x, w, groups = tf.constant(images((5, 4), 6)), tf.constant(kernel(1, 1, 2, 9)), 3
+@pytest.mark.parametrize("n", [2, 17])
+def test_grouped_convolution_is_one_convolution_for_each_group(n: int) -> None:
+    groups = 3
+    x, w = tf.constant(images((5, 4), groups * n)), tf.constant(kernel(1, 1, n, 9))
     projection = tf.constant(kernel(2, 5, 4, 9))
 
     def one_by_one(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
@@ -124,7 +122,7 @@ def test_grouped_convolution_is_one_convolution_for_each_group(native: bool, mon
         return tf.concat([tf.einsum("bhwi,io->bhwo", part, matrix[0, 0]) for part, matrix in parts], -1)
 
     outcomes = []
-    for compute in (functional.convolution, one_by_one):
+    for compute in (functional.grouped_pointwise, one_by_one):
         with tf.GradientTape() as tape:
             tape.watch([x, w])
             outputs = compute(x, w)
@@ -132,3 +130,8 @@ def test_grouped_convolution_is_one_convolution_for_each_group(native: bool, mon
         outcomes.append([outputs, *tape.gradient(loss, [x, w])])
     for ours, truth in zip(*outcomes, strict=True):
         assert_equal(ours, truth.numpy())
+
+
+def test_repeated_channels_come_copy_by_copy() -> None:
+    x = images((3, 2), 4)
+    np.testing.assert_array_equal(functional.repeat_channels(tf.constant(x), 3), np.concatenate([x] * 3, -1))

@@ -17,9 +17,8 @@ from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.mixed_cell import MixedCell
 from racl_tf.layers.mixed_edges import MixedEdges
 
-SEPARABLE = {"sep_conv_3x3": 0, "sep_conv_5x5": 1}
-DEPTHWISE = {**SEPARABLE, "dil_conv_3x3": 2, "dil_conv_5x5": 3}
-PRIMITIVES = ["none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", *DEPTHWISE]
+POOLS = ["max_pool_3x3", "avg_pool_3x3"]
+PRIMITIVES = ["none", *POOLS, "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"]
 TOLERANCE = 1e-5
 
 
@@ -65,31 +64,24 @@ class Reference:
     def operation(self, edges: MixedEdges, position: int, name: str, x: tf.Tensor, stride: int) -> tf.Tensor:
         n = x.shape[-1]
 
-        def group(operation: int) -> slice:
-            """The channels of this edge for one operation, in tensors stacked by operation and then by edge."""
-            start = (operation * edges.edges + position) * n
-            return slice(start, start + n)
-
+        mine = slice(position * n, (position + 1) * n)  # of the channels of all edges
         if name == "none":
             return tf.zeros_like(x[:, ::stride, ::stride])
         if name == "max_pool_3x3":
-            return self.normalise(max_pool(x, stride), edges.pool_norm, slice(0, n))
+            return self.normalise(max_pool(x, stride), edges.max_pool_norm)
         if name == "avg_pool_3x3":
-            return self.normalise(average_pool(x, stride), edges.pool_norm, slice(n, 2 * n))
+            return self.normalise(average_pool(x, stride), edges.average_pool_norm)
         if name == "skip_connect":
             if stride == 1:
                 return x
             even, odd = (kernel[:, position] for kernel in (edges.skip_even, edges.skip_odd))
-            return self.normalise(factorised_reduction(tf.nn.relu(x), even, odd), edges.skip_norm, group(0))
-        index, dilation = DEPTHWISE[name], 2 if name.startswith("dil") else 1
-        kernel = edges.first_depthwise[index][:, :, group(0)]
-        x = depthwise(tf.nn.relu(x), kernel, stride, dilation)
-        x = self.normalise(pointwise(x, edges.first_pointwise[..., group(index)]), edges.first_norm, group(index))
-        if name not in SEPARABLE:
-            return x
-        kernel = edges.second_depthwise[index][:, :, group(0)]
-        x = depthwise(tf.nn.relu(x), kernel, 1, 1)
-        return self.normalise(pointwise(x, edges.second_pointwise[..., group(index)]), edges.second_norm, group(index))
+            return self.normalise(factorised_reduction(tf.nn.relu(x), even, odd), edges.skip_norm, mine)
+        layer, dilation = edges.convolutions[name], 2 if name.startswith("dil") else 1
+        for kernel, weights, norm in zip(layer.depthwise, layer.pointwise, layer.norms, strict=True):
+            x = depthwise(tf.nn.relu(x), kernel[:, :, mine], stride, dilation)
+            x = self.normalise(pointwise(x, weights[..., mine]), norm, mine)
+            stride = 1
+        return x
 
     def normalise(self, x: tf.Tensor, norm: BatchNorm, channels: slice = slice(None)) -> tf.Tensor:
         statistics = [norm.moving_mean, norm.moving_variance]

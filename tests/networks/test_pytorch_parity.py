@@ -104,27 +104,19 @@ def walk(layer: keras.layers.Layer) -> Iterator[Slot]:
 def walk_edge(edges: MixedEdges, edge: int) -> Iterator[Slot]:
     """Yields what belongs to one of the stacked edges, by operation: pools, skip, separable, dilated."""
 
-    def channels(group: int) -> Any:
-        return np.s_[..., group * edges.mixed : (group + 1) * edges.mixed]
+    mine = slice(edge * edges.mixed, (edge + 1) * edges.mixed)
 
-    def statistics(norm: BatchNorm, group: int) -> list[Slot]:
-        return [Slot(variable, index=channels(group)) for variable in (norm.moving_mean, norm.moving_variance)]
+    def statistics(norm: BatchNorm, channels: slice = slice(None)) -> list[Slot]:
+        return [Slot(variable, index=np.s_[channels]) for variable in (norm.moving_mean, norm.moving_variance)]
 
-    def block(depthwise: keras.Variable, pointwise: keras.Variable, norm: BatchNorm, operation: int) -> list[Slot]:
-        group = operation * edges.edges + edge
-        mine = np.s_[:, :, edge * edges.mixed : (edge + 1) * edges.mixed]
-        kernels = [Slot(depthwise, DEPTHWISE, mine), Slot(pointwise, CONVOLUTION, channels(group))]
-        return [*kernels, *statistics(norm, group)]
-
-    yield from (*statistics(edges.pool_norm, 0), *statistics(edges.pool_norm, 1))
+    yield from (*statistics(edges.max_pool_norm), *statistics(edges.average_pool_norm))
     if edges.stride == 2:
         yield from (Slot(kernel, CONVOLUTION, np.s_[:, edge]) for kernel in (edges.skip_even, edges.skip_odd))
-        yield from statistics(edges.skip_norm, edge)
-    for operation, depthwise in enumerate(edges.first_depthwise):
-        yield from block(depthwise, edges.first_pointwise, edges.first_norm, operation)
-        if operation < len(edges.second_depthwise):
-            second = edges.second_depthwise[operation]
-            yield from block(second, edges.second_pointwise, edges.second_norm, operation)
+        yield from statistics(edges.skip_norm, mine)
+    for layer in edges.convolutions.values():
+        for depthwise, pointwise, norm in zip(layer.depthwise, layer.pointwise, layer.norms, strict=True):
+            yield from (Slot(depthwise, DEPTHWISE, np.s_[:, :, mine]), Slot(pointwise, CONVOLUTION, np.s_[..., mine]))
+            yield from statistics(norm, mine)
 
 
 def fitted(network: CellNetwork, results: dict[str, np.ndarray], when: str) -> Iterator[tuple[Slot, np.ndarray]]:
