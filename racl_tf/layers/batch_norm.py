@@ -45,26 +45,35 @@ class BatchNorm(keras.layers.Layer):
         if self.affine:
             scale, offset = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         else:
-            offset = tf.zeros_like(self.moving_mean)
-            scale = tf.ones_like(offset) if scale is None else scale
+            offset = tf.zeros(self.moving_mean.shape)
+            scale = tf.ones(self.moving_mean.shape) if scale is None else scale
+        moving = [tf.convert_to_tensor(statistic) for statistic in (self.moving_mean, self.moving_variance)]
         if not training:
             return tf.raw_ops.FusedBatchNormV3(
                 x=inputs,
                 scale=scale,
                 offset=offset,
-                mean=tf.convert_to_tensor(self.moving_mean),
-                variance=tf.convert_to_tensor(self.moving_variance),
+                mean=moving[0],
+                variance=moving[1],
                 epsilon=EPSILON,
                 is_training=False,
             ).y
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            outputs, mean, variance = _normalise_over_replicas(inputs, scale, offset)
+            outputs, *statistics = _normalise_over_replicas(inputs, scale, offset)
+            moved = [MOMENTUM * before + (1 - MOMENTUM) * now for before, now in zip(moving, statistics, strict=True)]
         else:
-            outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-                x=inputs, scale=scale, offset=offset, mean=[], variance=[], epsilon=EPSILON, is_training=True
+            outputs, *moved, _, _, _ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs,
+                scale=scale,
+                offset=offset,
+                mean=moving[0],
+                variance=moving[1],
+                epsilon=EPSILON,
+                exponential_avg_factor=1 - MOMENTUM,
+                is_training=True,
             )
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(MOMENTUM * moving + (1 - MOMENTUM) * tf.stop_gradient(value))
+        for variable, value in zip((self.moving_mean, self.moving_variance), moved, strict=True):
+            variable.assign(tf.stop_gradient(value))
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:

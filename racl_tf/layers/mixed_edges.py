@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from racl_tf.layers import functional
@@ -11,7 +12,6 @@ from racl_tf.layers.operations import SeparableConv, uniform
 from racl_tf.random import derive
 from racl_tf.space import OPERATIONS
 
-_INDEX = {operation: index for index, operation in enumerate(OPERATIONS)}
 #: Depthwise kernel size, dilation and number of blocks of the operations that have convolutions.
 _CONVOLUTIONS = {
     "sep_conv_3x3": (3, 1, 2),
@@ -100,12 +100,12 @@ class MixedEdges(keras.layers.Layer):
             training: whether normalisation uses and updates the batch's statistics.
         """
         inputs = tf.cast(inputs, self.compute_dtype)
-        weights = alpha * beta[:, None]
+        scales = self._scales(alpha * beta[:, None])
         mixed, bypassed = tf.split(inputs, [self.mixed, self.channels - self.mixed], -1)
         activated = tf.nn.relu(mixed)
         repeated = functional.repeat_channels(activated, self.edges)
         terms = [
-            layer(repeated, training=training, scale=self._scale(weights, operation))
+            layer(repeated, training=training, scale=scales[operation])
             for operation, layer in self.convolutions.items()
         ]
         maps = {
@@ -115,8 +115,8 @@ class MixedEdges(keras.layers.Layer):
         if self.stride == 1:
             maps["skip_connect"] = mixed
         else:
-            terms.append(self._factorized_reduction(activated, weights, training))
-        terms.append(self._weighted_sums(maps, weights))
+            terms.append(self._factorized_reduction(activated, scales["skip_connect"], training))
+        terms.append(self._weighted_sums(maps, scales))
         mixtures = tf.split(tf.add_n(terms), self.edges, -1)
         if self.partial == 1:
             return mixtures, []
@@ -124,7 +124,12 @@ class MixedEdges(keras.layers.Layer):
             bypassed = functional.halve(bypassed)
         return mixtures, [bypassed * scale for scale in tf.unstack(tf.cast(beta, bypassed.dtype))]
 
-    def _factorized_reduction(self, images: tf.Tensor, weights: tf.Tensor, training: bool) -> tf.Tensor:
+    def _scales(self, weights: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the weight (E, 8) of each operation for all channels of all edges (E * mixed,)."""
+        columns = tf.tile(tf.transpose(weights)[:, :, None], [1, 1, self.mixed])
+        return dict(zip(OPERATIONS, tf.unstack(tf.reshape(columns, [len(OPERATIONS), -1])), strict=True))
+
+    def _factorized_reduction(self, images: tf.Tensor, scale: tf.Tensor, training: bool) -> tf.Tensor:
         """Returns the weighted skip at stride 2 of every edge (batch, h, w, E * mixed)."""
         pixels = tf.concat([functional.subsample(images, 2), functional.odd_pixels(images)], -1)
         even, odd = (tf.cast(kernel, self.compute_dtype) for kernel in (self.skip_even, self.skip_odd))
@@ -133,17 +138,14 @@ class MixedEdges(keras.layers.Layer):
         )
         width = self.edges * self.mixed
         outputs = functional.convolution(pixels, tf.reshape(kernel, [1, 1, 2 * self.mixed, width]))
-        return self.skip_norm(outputs, training=training, scale=self._scale(weights, "skip_connect"))
+        return self.skip_norm(outputs, training=training, scale=scale)
 
-    def _weighted_sums(self, maps: dict[str, tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
-        """Returns `sum_o weights[e, o] * maps[o]` of every edge e, edge by edge (batch, h, w, E * mixed)."""
-        chosen = tf.cast(tf.gather(weights, [_INDEX[operation] for operation in maps], axis=1), self.compute_dtype)
-        kernel = tf.einsum("eo,cd->oced", chosen, tf.eye(self.mixed, dtype=chosen.dtype))
-        shape = [1, 1, len(maps) * self.mixed, self.edges * self.mixed]
-        return functional.convolution(tf.concat(list(maps.values()), -1), tf.reshape(kernel, shape))
-
-    def _scale(self, weights: tf.Tensor, operation: str) -> tf.Tensor:
-        return tf.repeat(weights[:, _INDEX[operation]], self.mixed)
+    def _weighted_sums(self, maps: dict[str, tf.Tensor], scales: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the sum of the maps with their weights for every edge, edge by edge (batch, h, w, E * mixed)."""
+        weights = tf.cast(tf.stack([scales[operation] for operation in maps]), self.compute_dtype)
+        copies = tf.constant(np.tile(np.eye(self.mixed), self.edges), weights.dtype)
+        kernel = tf.reshape(weights[:, None] * copies, [1, 1, len(maps) * self.mixed, -1])
+        return functional.convolution(tf.concat(list(maps.values()), -1), kernel)
 
     def convolution_matrices(self) -> dict[str, list[tf.Tensor]]:
         """Returns the kernels of each operation that has some as matrices, float32, all edges side by side.
