@@ -48,17 +48,7 @@ class BatchNorm(keras.layers.Layer):
             offset = tf.zeros(self.moving_mean.shape)
             scale = tf.ones(self.moving_mean.shape) if scale is None else scale
         moving = [tf.convert_to_tensor(statistic) for statistic in (self.moving_mean, self.moving_variance)]
-        if not training:
-            return tf.raw_ops.FusedBatchNormV3(
-                x=inputs,
-                scale=scale,
-                offset=offset,
-                mean=moving[0],
-                variance=moving[1],
-                epsilon=EPSILON,
-                is_training=False,
-            ).y
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if training and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             outputs, *statistics = _normalise_over_replicas(inputs, scale, offset)
             moved = [MOMENTUM * before + (1 - MOMENTUM) * now for before, now in zip(moving, statistics, strict=True)]
         else:
@@ -70,14 +60,12 @@ class BatchNorm(keras.layers.Layer):
                 variance=moving[1],
                 epsilon=EPSILON,
                 exponential_avg_factor=1 - MOMENTUM,
-                is_training=True,
+                is_training=bool(training),
             )
-        for variable, value in zip((self.moving_mean, self.moving_variance), moved, strict=True):
-            variable.assign(tf.stop_gradient(value))
+        if training:
+            for variable, value in zip((self.moving_mean, self.moving_variance), moved, strict=True):
+                variable.assign(tf.stop_gradient(value))
         return outputs
-
-    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "affine": self.affine}
