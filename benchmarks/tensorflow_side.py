@@ -1,0 +1,93 @@
+"""What is measured of racl_tf: python -m benchmarks.tensorflow_side '{"subject": ...}', or by import."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from benchmarks.timing import Actions, serve
+from racl_tf import AdversarialTrainer, ConfidenceConstraint, GenotypeNetwork, RACLSearch, Supernet
+from racl_tf.architecture.lipschitz import network_constant
+
+SHAPE = (32, 32, 3)
+
+
+def random_batch(size: int, *, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images (size, 32, 32, 3) in [0, 1] and labels (size,) of 10 classes: times do not depend on them."""
+    images = tf.random.stateless_uniform([size, *SHAPE], [seed, 0])
+    return images, tf.random.stateless_uniform([size], [seed, 1], maxval=10, dtype=tf.int32)
+
+
+def constant_batches(batch: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors(batch).repeat()
+
+
+def training_step(model: keras.Model, data: tf.data.Dataset) -> Callable[[], object]:
+    """Returns what `model.fit(data)` runs once a batch."""
+    model.make_train_function(force=True)
+    function, batches = model.train_function, iter(data)
+    return lambda: function(batches)
+
+
+def make_search(channels: int, cells: int, *, constrained: bool = True) -> RACLSearch:
+    supernet = Supernet(channels=channels, cells=cells)
+    search = RACLSearch(supernet, constraint=ConfidenceConstraint() if constrained else None)
+    search.compile()
+    return search
+
+
+def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
+    """Returns the constraint's share of a step by itself: power iteration, mu_F and sigma_F, gradient, dual."""
+    constraint = ConfidenceConstraint()
+    search = RACLSearch(Supernet(channels=channels, cells=cells), constraint=constraint)
+
+    @tf.function(autograph=False)
+    def run() -> list[tf.Tensor]:
+        log_norms = search.norms.measure(search.supernet)
+        with tf.GradientTape() as tape:
+            constant = network_constant(*search.architecture.parameters(), log_norms, search.cell_types)
+            constraint.set_target(constant)
+            state = constraint.evaluate(constant)
+            penalty = constraint.penalty(state.violation)
+        gradients = tape.gradient(penalty, [variable.value for variable in search.architecture.trainable_variables])
+        constraint.update_dual(state.violation)
+        return gradients
+
+    return run
+
+
+def search_actions(*, batch: int, channels: int, cells: int) -> Actions:
+    data = constant_batches((random_batch(batch), random_batch(batch, seed=1)))
+    search, unconstrained = make_search(channels, cells), make_search(channels, cells, constrained=False)
+
+    @functools.cache
+    def phase(searching: bool) -> Callable[[], object]:
+        search.searching = searching
+        return training_step(search, data)
+
+    return {
+        "warm-up step": lambda: phase(False)(),
+        "step": lambda: phase(True)(),
+        "step without constraint": training_step(unconstrained, data),
+        "constraint alone": constraint_alone(channels, cells),
+    }
+
+
+def network_actions(*, batch: int, channels: int, cells: int, genotype: str) -> Actions:
+    network = GenotypeNetwork(genotype, channels=channels, cells=cells)
+    trainer = AdversarialTrainer(network)  # without an attack: plain training
+    trainer.compile()
+    images, labels = random_batch(batch)
+    forward = tf.function(lambda x: network(x, training=False), autograph=False)
+    return {"forward": lambda: forward(images), "step": training_step(trainer, constant_batches((images, labels)))}
+
+
+def make(case: dict[str, Any]) -> Actions:
+    subjects: dict[str, Callable[..., Actions]] = {"search": search_actions, "network": network_actions}
+    return subjects[case.pop("subject")](**case)
+
+
+if __name__ == "__main__":
+    serve(make)
