@@ -67,6 +67,9 @@ class BatchNorm(keras.layers.Layer):
                 variable.assign(tf.stop_gradient(value))
         return outputs
 
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return input_shape
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "affine": self.affine}
 
