@@ -48,7 +48,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         _LOGGER.info("The search in %s is finished.", folder)
         return Genotype.load(result)
     settings = config.search
-    dataset = _load(config)
+    dataset = load_data(config)
     weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
     steps = steps_per_epoch(weights, settings.batch_size)
     with _strategy().scope():
@@ -144,7 +144,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     used = folder / "genotype.json"
     if used.exists() and Genotype.load(used) != genotype:
         raise UsageError(f"The training in {str(folder)!r} was begun with another genotype. Choose another --workdir.")
-    settings, dataset = config.train, _load(config)
+    settings, dataset = config.train, load_data(config)
     rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
     steps = steps_per_epoch(rest, settings.batch_size)
     with _strategy().scope():
@@ -217,7 +217,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
         _LOGGER.info("The evaluation in %s is finished.", folder)
         with np.load(outcomes) as correct:
             return Evaluation({name: correct[name] for name in ("clean", *attacks)}, attacks, config.seed)
-    test = _load(config).test
+    test = load_data(config).test
     evaluation = evaluate(network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed)
     np.savez_compressed(outcomes, allow_pickle=False, **evaluation.correct)
     write_json(folder / "results.json", {"dataset": config.data.name, **evaluation.as_dict()})
@@ -230,7 +230,7 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     Returns the path and the largest difference of logits.
     """
     network, path = load_network(workdir), pathlib.Path(workdir).expanduser() / "saved_model"
-    dataset = _load(config)
+    dataset = load_data(config)
     if not path.exists():
         export_saved_model(network, path, class_names=dataset.class_names)
     return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))
@@ -260,7 +260,8 @@ def _genotype(config: ConfigDict, workdir: str) -> Genotype:
     return Genotype.load(path)
 
 
-def _load(config: ConfigDict) -> Dataset:
+def load_data(config: ConfigDict) -> Dataset:
+    """Returns the data set of a configuration, after setting the precision that networks compute in."""
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
     data = config.data
     return load_dataset(

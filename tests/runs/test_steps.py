@@ -79,7 +79,7 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     again = steps.run_evaluation(config, workdir)
     assert str(again) == str(evaluation)
     network = keras.saving.load_model(best, compile=False)
-    test = steps._load(config).test
+    test = steps.load_data(config).test
     predictions = np.argmax(network.predict(test.images(), verbose=0), -1)
     np.testing.assert_array_equal(evaluation.correct["clean"], predictions == test.y)
     assert json.loads((tmp_path / "evaluate/results.json").read_text())["images"] == len(test)
