@@ -1,0 +1,1 @@
+"""The programs, installed as racl-search, racl-train, racl-evaluate, racl-export and racl-quickstart."""

@@ -1,0 +1,1 @@
+"""Configurations by name, one for each data set, with variants."""
