@@ -15,8 +15,8 @@ from racl_tf.version import __version__
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
 
 
-def open_folder(workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> pathlib.Path:
-    """Returns the folder `workdir/step` after writing config.json and versions.json there, or checking config.json.
+class StepFolder:
+    """The folder `workdir/step` and the settings that it stands for.
 
     Arguments:
         workdir: the run's folder.
@@ -25,34 +25,53 @@ def open_folder(workdir: str, step: str, config: ConfigDict, sections: tuple[str
         sections: the parts of it that this step depends on.
 
     Raises:
-        UsageError: the folder was begun with other settings, or cannot be written.
+        UsageError: the folder was begun with other settings.
     """
-    folder = pathlib.Path(workdir).expanduser() / step
-    settings = {name: _plain(config[name]) for name in ("seed", "mixed_precision", "data", *sections)}
-    path = folder / "config.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-            versions |= {"racl_tf": __version__, "python": platform.python_version(), "machine": platform.platform()}
-            write_json(folder / "versions.json", versions)
-            write_json(path, settings)
-        before = json.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(
-            f"The run's folder {str(folder)!r} cannot be used: {error}. Choose another --workdir."
-        ) from None
-    except json.JSONDecodeError:
-        raise UsageError(
-            f"{str(path)!r} is not a configuration. Choose another --workdir or remove the file."
-        ) from None
-    differences = _differences(before, json.loads(json.dumps(settings)))
-    if differences:
-        raise UsageError(
-            f"The folder {str(folder)!r} was begun with other settings: {'; '.join(differences)}. "
-            "Choose another --workdir, or give the settings it was begun with to continue it."
-        )
-    return folder
+
+    def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
+        self.path = pathlib.Path(workdir).expanduser() / step
+        self._settings = {name: _plain(config[name]) for name in ("seed", "mixed_precision", "data", *sections)}
+        self._check()
+
+    def begin(self) -> pathlib.Path:
+        """Writes config.json and versions.json, unless the step was begun before, and returns the path.
+
+        Called when all that a user can get wrong has been looked at, so that a mistake leaves no folder behind.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "config.json").exists():
+                versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+                versions |= {
+                    "racl_tf": __version__,
+                    "python": platform.python_version(),
+                    "machine": platform.platform(),
+                }
+                write_json(self.path / "versions.json", versions)
+                write_json(self.path / "config.json", self._settings)
+        except OSError as error:
+            raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
+        return self.path
+
+    def _check(self) -> None:
+        path = self.path / "config.json"
+        if not path.is_file():
+            return
+        try:
+            before = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            raise UsageError(
+                f"{str(path)!r} is not a configuration. Choose another --workdir or remove the file."
+            ) from None
+        differences = _differences(before, json.loads(json.dumps(self._settings)))
+        if differences:
+            raise UsageError(
+                f"The folder {str(self.path)!r} was begun with other settings: {'; '.join(differences)}. "
+                "Choose another --workdir, or give the settings it was begun with to continue it."
+            )
 
 
 def _plain(value: Any) -> Any:

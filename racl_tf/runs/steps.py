@@ -31,7 +31,7 @@ from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.supernet import Supernet
 from racl_tf.random import derive
 from racl_tf.reporting import draw_genotype, plot_search
-from racl_tf.runs.folder import open_folder
+from racl_tf.runs.folder import StepFolder
 from racl_tf.space import Genotype, get_genotype
 from racl_tf.training import callbacks
 from racl_tf.training.adversarial import AdversarialTrainer
@@ -42,10 +42,10 @@ _LOGGER = logging.getLogger(__name__)
 
 def run_search(config: ConfigDict, workdir: str) -> Genotype:
     """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
-    folder = open_folder(workdir, "search", config, ("attack", "search"))
-    result = folder / "genotype.json"
+    step = StepFolder(workdir, "search", config, ("attack", "search"))
+    result = step.path / "genotype.json"
     if result.exists():
-        _LOGGER.info("The search in %s is finished.", folder)
+        _LOGGER.info("The search in %s is finished.", step.path)
         return Genotype.load(result)
     settings = config.search
     dataset = load_data(config)
@@ -53,6 +53,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     steps = steps_per_epoch(weights, settings.batch_size)
     with _strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
+        folder = step.begin()
         checkpoints = callbacks.Checkpoints(model, folder / "checkpoints")
         first_epoch = checkpoints.restore()
     stream = search_batches(
@@ -136,19 +137,21 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     """Trains the network of the searched (or configured) genotype and returns the path of the best checkpoint."""
     genotype = _genotype(config, workdir)
-    folder = open_folder(workdir, "train", config, ("attack", "train"))
-    best, finished = folder / "best.keras", folder / "finished.json"
+    step = StepFolder(workdir, "train", config, ("attack", "train"))
+    best, finished, used = (step.path / name for name in ("best.keras", "finished.json", "genotype.json"))
     if finished.exists():
-        _LOGGER.info("The training in %s is finished.", folder)
+        _LOGGER.info("The training in %s is finished.", step.path)
         return best
-    used = folder / "genotype.json"
     if used.exists() and Genotype.load(used) != genotype:
-        raise UsageError(f"The training in {str(folder)!r} was begun with another genotype. Choose another --workdir.")
+        raise UsageError(
+            f"The training in {str(step.path)!r} was begun with another genotype. Choose another --workdir."
+        )
     settings, dataset = config.train, load_data(config)
     rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
     steps = steps_per_epoch(rest, settings.batch_size)
     with _strategy().scope():
         trainer = make_trainer(config, genotype, dataset, steps * settings.epochs)
+        folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
         first_epoch = checkpoints.restore()
     genotype.save(used)
@@ -210,17 +213,18 @@ def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total
 def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
     """Attacks the best checkpoint on the test set and writes results.json and results.npz to `workdir/evaluate`."""
     network = load_network(workdir)
-    folder = open_folder(workdir, "evaluate", config, ("attack", "evaluate"))
+    step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
     attacks = {name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks}
-    outcomes = folder / "results.npz"
-    if (folder / "results.json").exists():
-        _LOGGER.info("The evaluation in %s is finished.", folder)
+    outcomes, results = step.path / "results.npz", step.path / "results.json"
+    if results.exists():
+        _LOGGER.info("The evaluation in %s is finished.", step.path)
         with np.load(outcomes) as correct:
             return Evaluation({name: correct[name] for name in ("clean", *attacks)}, attacks, config.seed)
     test = load_data(config).test
+    step.begin()
     evaluation = evaluate(network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed)
     np.savez_compressed(outcomes, allow_pickle=False, **evaluation.correct)
-    write_json(folder / "results.json", {"dataset": config.data.name, **evaluation.as_dict()})
+    write_json(results, {"dataset": config.data.name, **evaluation.as_dict()})
     return evaluation
 
 

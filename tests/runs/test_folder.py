@@ -6,12 +6,12 @@ import pathlib
 import pytest
 
 from racl_tf.errors import UsageError
-from racl_tf.runs.folder import open_folder
+from racl_tf.runs.folder import StepFolder
 from racl_tf.settings import paper_settings
 
 
 def test_it_records_settings_and_versions(tmp_path: pathlib.Path) -> None:
-    folder = open_folder(str(tmp_path), "search", paper_settings(), ("attack", "search"))
+    folder = StepFolder(str(tmp_path), "search", paper_settings(), ("attack", "search")).begin()
     settings = json.loads((folder / "config.json").read_text())
     assert settings["seed"] == 0
     assert settings["search"]["eta"] == 0.9
@@ -21,22 +21,27 @@ def test_it_records_settings_and_versions(tmp_path: pathlib.Path) -> None:
 
 def test_another_step_s_settings_may_change(tmp_path: pathlib.Path) -> None:
     config = paper_settings()
-    first = open_folder(str(tmp_path), "search", config, ("attack", "search"))
+    first = StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin()
     config.train.epochs = 3
-    assert open_folder(str(tmp_path), "search", config, ("attack", "search")) == first
+    assert StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin() == first
 
 
 def test_its_own_may_not_and_nothing_is_overwritten(tmp_path: pathlib.Path) -> None:
     config = paper_settings()
-    folder = open_folder(str(tmp_path), "search", config, ("attack", "search"))
+    folder = StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin()
     before = (folder / "config.json").read_text()
     config.search.rho = 0.5
     with pytest.raises(UsageError, match=r"search\.rho was 0\.001 and is 0\.5"):
-        open_folder(str(tmp_path), "search", config, ("attack", "search"))
+        StepFolder(str(tmp_path), "search", config, ("attack", "search"))
     assert (folder / "config.json").read_text() == before
 
 
 def test_a_file_in_the_way_is_said(tmp_path: pathlib.Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="Choose another --workdir"):
-        open_folder(str(tmp_path / "taken"), "search", paper_settings(), ())
+        StepFolder(str(tmp_path / "taken"), "search", paper_settings(), ()).begin()
+
+
+def test_nothing_is_written_before_the_step_begins(tmp_path: pathlib.Path) -> None:
+    StepFolder(str(tmp_path / "run"), "search", paper_settings(), ())
+    assert not (tmp_path / "run").exists()

@@ -53,6 +53,7 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(
 )
 def test_a_mistake_in_a_setting_is_one_paragraph(arguments: list[str], expected: str, tmp_path: pathlib.Path) -> None:
     assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
+    assert not (tmp_path / "run").exists()
 
 
 def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:
