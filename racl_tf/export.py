@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from racl_tf.attacks.checks import are_probabilities
 from racl_tf.errors import UsageError
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -116,6 +117,6 @@ def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
     outputs = np.asarray(tf.cast(model(noise, training=False), tf.float32))
     if outputs.ndim != 2:
         raise UsageError(f"Exporting needs a model with logits of shape (batch, classes). It gives {outputs.shape}.")
-    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+    if are_probabilities(outputs):
         raise UsageError("Exporting expects logits, but the model gives probabilities. Remove its last softmax.")
     return outputs.shape[1]

@@ -115,7 +115,6 @@ CPU: Mapping[str, Any] = {
     "train.epochs": 10,
     "train.batch_size": 64,
     "train.held_out": 500,
-    "evaluate.attacks": ("fgsm", "mim", "pgd10", "pgd20", "pgd100"),
 }
 
 #: Every step once, to see that all is in place.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from racl_tf.space import EDGES, INPUTS, NODES
+from racl_tf.space import INPUTS, NODES, edges_into
 
 
 class LogNormal(NamedTuple):
@@ -75,7 +75,7 @@ def node_constants(beta: LogNormal, edges: LogNormal) -> LogNormal:
     products = LogNormal(beta.mean + edges.mean, beta.variance + edges.variance)
     nodes = []
     for node in range(INPUTS, INPUTS + NODES):
-        first = [target for _, target in EDGES].index(node)
+        first = edges_into(node)[0]
         incoming = LogNormal(*(values[..., first : first + node] for values in products))
         nodes.append(sum_of_log_normals(incoming))
     return LogNormal(*(tf.stack(values, -1) for values in zip(*nodes, strict=True)))

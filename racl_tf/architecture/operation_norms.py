@@ -12,10 +12,9 @@ import tensorflow as tf
 from racl_tf.architecture.spectral import depthwise_operator_norm, gain, leading_vectors, power_iteration
 from racl_tf.errors import unknown
 from racl_tf.layers.batch_norm import EPSILON
-from racl_tf.layers.mixed_cell import edges_from
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
-from racl_tf.space import INPUTS, NODES, OPERATIONS
+from racl_tf.space import INPUTS, NODES, OPERATIONS, edges_from
 
 READINGS = ("matrix", "operator")
 #: Where each edge stands when edges are listed source by source.

@@ -3,11 +3,11 @@
 import numpy as np
 
 from racl_tf.architecture.distribution import LogNormalArchitecture
-from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS
+from racl_tf.space import INPUTS, NODES, OPERATIONS, edges_into
 
 _ZERO = OPERATIONS.index("none")
 _SKIP = OPERATIONS.index("skip_connect")
-_NODE_EDGES = [[e for e, (_, target) in enumerate(EDGES) if target == node] for node in range(INPUTS, INPUTS + NODES)]
+_NODE_EDGES = [edges_into(node) for node in range(INPUTS, INPUTS + NODES)]
 
 
 def architecture_statistics(architecture: LogNormalArchitecture) -> dict[str, float]:

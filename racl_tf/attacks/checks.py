@@ -62,8 +62,13 @@ def check_model(logits_of: Callable[[np.ndarray], ArrayLike], image: np.ndarray,
             f"Labels must be below the number of logits, {rows.shape[1]}. Received: a label {labels.max()}. "
             "Is this the model of another dataset?"
         )
-    if ((rows >= 0) & (rows <= 1)).all() and np.allclose(rows.sum(axis=1), 1.0, rtol=0, atol=1e-3):
+    if are_probabilities(rows):
         raise UsageError(
             "The model returns probabilities (its rows lie in [0, 1] and sum to 1), but attacks need logits. "
             "Leave out the model's last softmax."
         )
+
+
+def are_probabilities(rows: np.ndarray) -> bool:
+    """Returns whether a model's outputs (N, classes) are not negative and sum to 1: probabilities, not logits."""
+    return bool(rows.min() >= 0 and np.allclose(rows.sum(axis=1), 1.0, atol=1e-3))

@@ -9,7 +9,7 @@ from racl_tf.layers import functional
 from racl_tf.layers.genotype_cell import Shape, preprocess
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.random import derive
-from racl_tf.space import EDGES, INPUTS, NODES
+from racl_tf.space import EDGES, INPUTS, NODES, edges_from
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -104,12 +104,3 @@ class MixedCell(keras.layers.Layer):
             "partial": self.partial,
             "seed": self.seed,
         }
-
-
-def edges_from(source: int) -> list[int]:
-    """Returns the indices in `EDGES` of the edges that leave a node, by target.
-
-    >>> edges_from(3)
-    [8, 12]
-    """
-    return [index for index, edge in enumerate(EDGES) if edge[0] == source]

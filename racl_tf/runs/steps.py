@@ -91,6 +91,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
 
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
     """Returns the compiled search model of a configuration."""
+    _set_precision(config)
     settings = config.search
     attack = None
     if settings.attack_steps:
@@ -185,6 +186,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
 
 def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
     """Returns the compiled trainer of a configuration."""
+    _set_precision(config)
     settings, threat = config.train, config.attack
     network = GenotypeNetwork(
         genotype,
@@ -265,8 +267,7 @@ def _genotype(config: ConfigDict, workdir: str) -> Genotype:
 
 
 def load_data(config: ConfigDict) -> Dataset:
-    """Returns the data set of a configuration, after setting the precision that networks compute in."""
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    """Returns the data set of a configuration."""
     data = config.data
     return load_dataset(
         data.name,
@@ -276,6 +277,10 @@ def load_data(config: ConfigDict) -> Dataset:
         image_size=data.image_size,
         seed=config.seed,
     )
+
+
+def _set_precision(config: ConfigDict) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
 
 
 def _augmentation(config: ConfigDict) -> Augmentation:

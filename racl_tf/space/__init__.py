@@ -2,7 +2,15 @@
 
 from racl_tf.space.catalogue import GENOTYPES, get_genotype
 from racl_tf.space.genotype import Cell, Edge, Genotype
-from racl_tf.space.operations import EDGES, INPUTS, NODES, OPERATIONS, PUBLISHED_OPERATIONS
+from racl_tf.space.operations import (
+    EDGES,
+    INPUTS,
+    NODES,
+    OPERATIONS,
+    PUBLISHED_OPERATIONS,
+    edges_from,
+    edges_into,
+)
 from racl_tf.space.selection import select_genotype
 
 __all__ = [
@@ -15,6 +23,8 @@ __all__ = [
     "Cell",
     "Edge",
     "Genotype",
+    "edges_from",
+    "edges_into",
     "get_genotype",
     "select_genotype",
 ]

@@ -27,3 +27,21 @@ NODES = 4
 
 EDGES = tuple((source, node) for node in range(INPUTS, INPUTS + NODES) for source in range(node))
 """The 14 edges (source, node) of the search cell, ordered by node and then by source, as in PC-DARTS."""
+
+
+def edges_from(source: int) -> list[int]:
+    """Returns the indices in `EDGES` of the edges that leave a node, by target.
+
+    >>> edges_from(3)
+    [8, 12]
+    """
+    return [index for index, edge in enumerate(EDGES) if edge[0] == source]
+
+
+def edges_into(node: int) -> list[int]:
+    """Returns the indices in `EDGES` of the edges that lead into a node, by source; they are consecutive.
+
+    >>> edges_into(3)
+    [2, 3, 4]
+    """
+    return [index for index, edge in enumerate(EDGES) if edge[1] == node]

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from racl_tf.errors import UsageError
 from racl_tf.space.genotype import Cell, Edge, Genotype
-from racl_tf.space.operations import EDGES, INPUTS, NODES, OPERATIONS
+from racl_tf.space.operations import EDGES, INPUTS, NODES, OPERATIONS, edges_into
 
 _ZERO = OPERATIONS.index("none")
 _KEPT = 2
@@ -45,7 +45,6 @@ def _select_cell(scores: npt.NDArray[np.float64]) -> Cell:
     names = np.delete(OPERATIONS, _ZERO)
     nodes = []
     for node in range(INPUTS, INPUTS + NODES):
-        edges = [index for index, (_, target) in enumerate(EDGES) if target == node]
-        best = sorted(edges, key=lambda edge: -candidates[edge].max())[:_KEPT]
+        best = sorted(edges_into(node), key=lambda edge: -candidates[edge].max())[:_KEPT]
         nodes.append(tuple(Edge(str(names[candidates[edge].argmax()]), EDGES[edge][0]) for edge in best))
     return Cell(tuple(nodes), tuple(range(INPUTS, INPUTS + NODES)))

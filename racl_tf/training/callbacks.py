@@ -78,7 +78,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.start = time.time()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        rows = [row for row in read_table(self.path) if int(row["epoch"]) <= epoch]
+        rows = _finished_rows(self.path, epoch)
         values = {name: f"{float(value):.7g}" for name, value in (logs or {}).items()}
         rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
         write_table(self.path, rows)
@@ -98,7 +98,7 @@ class StepFile(keras.callbacks.Callback):
         self.path = path
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= epoch]
+        self.rows = _finished_rows(self.path, epoch)
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -176,7 +176,7 @@ class BestNetwork(keras.callbacks.Callback):
         self.monitor = monitor
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        earlier = [float(row[self.monitor]) for row in read_table(self.history) if int(row["epoch"]) <= epoch]
+        earlier = [float(row[self.monitor]) for row in _finished_rows(self.history, epoch)]
         value = float((logs or {})[self.monitor])
         if not self.path.exists() or value > max(earlier, default=-math.inf):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
@@ -221,6 +221,11 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs = None) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
+    """Returns the rows of a table that belong to the first epochs."""
+    return [row for row in read_table(path) if int(row["epoch"]) <= epochs]
 
 
 def format_time(seconds: float) -> str:
