@@ -19,7 +19,7 @@ flags.DEFINE_integer("cells", 5, "L.")
 flags.DEFINE_integer("steps", 7, "The steps of PGD.")
 
 
-def make_trainer(attack: attacks.Attack | None) -> AdversarialTrainer:
+def make_trainer(attack: attacks.GradientAttack | None) -> AdversarialTrainer:
     trainer = AdversarialTrainer(GenotypeNetwork("racl", channels=FLAGS.channels, cells=FLAGS.cells), attack)
     trainer.compile()
     return trainer

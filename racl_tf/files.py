@@ -4,9 +4,14 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from racl_tf.errors import UsageError
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -42,3 +47,31 @@ def write_table(path: str | os.PathLike[str], rows: Sequence[dict[str, str]]) ->
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a compressed .npz file atomically; arrays of objects are refused."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file by name, none if there is no file.
+
+    Raises:
+        UsageError: the file is not an .npz file of plain arrays.
+    """
+    if not Path(path).exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{os.fspath(path)!r} is not an .npz file of plain arrays: {error}.") from None

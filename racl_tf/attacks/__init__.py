@@ -1,9 +1,11 @@
-"""Gradient attacks on image classifiers: what they are (`Attack`), their names, and how they run."""
+"""Attacks on image classifiers: what they are (`Attack`), their names, and how they run."""
 
-from racl_tf.attacks.ascent import ascend, image_seeds
 from racl_tf.attacks.attack import Attack
+from racl_tf.attacks.classifier import Classifier
+from racl_tf.attacks.gradient import GradientAttack
 from racl_tf.attacks.losses import LOSSES
 from racl_tf.attacks.norms import NORMS
+from racl_tf.attacks.process import image_seeds
 from racl_tf.attacks.suite import by_name, fgsm, mim, pgd, standard_suite
 from racl_tf.backend import require_tensorflow
 
@@ -13,7 +15,8 @@ __all__ = [
     "LOSSES",
     "NORMS",
     "Attack",
-    "ascend",
+    "Classifier",
+    "GradientAttack",
     "by_name",
     "fgsm",
     "image_seeds",

@@ -1,7 +1,5 @@
 """The checks of what a user hands to an attack, made eagerly and with messages that say what to do."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -37,36 +35,16 @@ def check_images(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32), y.astype(np.int32)
 
 
-def check_model(logits_of: Callable[[np.ndarray], ArrayLike], image: np.ndarray, labels: np.ndarray) -> None:
-    """Checks that a model returns finite logits, one per class, and enough of them for the labels.
-
-    Probabilities are told from logits on the image, on a black one and on a white one, since
-    the logits of one image alone may happen to sum to 1.
-
-    Arguments:
-        logits_of: maps images to logits.
-        image: one image of the data, (1, ...).
-        labels: all labels, integer (N,).
+def check_outputs(rows: np.ndarray) -> None:
+    """Checks the outputs of a model, the first row being that of an image of the data.
 
     Raises:
-        UsageError: if it does not; also if it returns probabilities, on which every gradient
-            attack is too weak.
+        UsageError: if they are not (N, classes), or the first row is not finite.
     """
-    rows = np.asarray(logits_of(np.concatenate([image, np.zeros_like(image), np.ones_like(image)])), np.float32)
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise UsageError(f"A model's logits must have shape (N, classes), 2 classes at least. Received: {rows.shape}.")
     if not np.isfinite(rows[0]).all():
         raise UsageError("The model's logits are not finite (NaN or infinite), so no attack on it means anything.")
-    if labels.max() >= rows.shape[1]:
-        raise UsageError(
-            f"Labels must be below the number of logits, {rows.shape[1]}. Received: a label {labels.max()}. "
-            "Is this the model of another dataset?"
-        )
-    if are_probabilities(rows):
-        raise UsageError(
-            "The model returns probabilities (its rows lie in [0, 1] and sum to 1), but attacks need logits. "
-            "Leave out the model's last softmax."
-        )
 
 
 def are_probabilities(rows: np.ndarray) -> bool:

@@ -74,3 +74,12 @@ LOSSES: dict[str, tuple[PerImage, PerImage]] = {
     "margin": (margin, _negated(margin)),
     "dlr": (dlr, targeted_dlr),
 }
+
+
+def needed_classes(loss: str, targeted: bool) -> int:
+    """Returns the number of classes that a loss in `LOSSES` needs at least.
+
+    >>> needed_classes("dlr", targeted=True)
+    4
+    """
+    return (4 if targeted else 3) if loss == "dlr" else 2

@@ -3,41 +3,41 @@
 import re
 from typing import Any
 
-from racl_tf.attacks.attack import Attack
+from racl_tf.attacks.gradient import GradientAttack
 from racl_tf.errors import unknown
 
 
-def fgsm(eps: float, norm: str = "linf", **options: Any) -> Attack:
+def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:
     """Returns the fast gradient method: one step of length eps from the clean image (Goodfellow et al., 2015)."""
-    return Attack(eps, eps, 1, norm=norm, **options)
+    return GradientAttack(eps, eps, 1, norm=norm, **options)
 
 
-def pgd(eps: float, step_size: float, steps: int, *, random_start: bool = True, **options: Any) -> Attack:
+def pgd(eps: float, step_size: float, steps: int, *, random_start: bool = True, **options: Any) -> GradientAttack:
     """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
-    return Attack(eps, step_size, steps, random_start=random_start, **options)
+    return GradientAttack(eps, step_size, steps, random_start=random_start, **options)
 
 
-def mim(eps: float, step_size: float, steps: int, *, decay: float = 1.0, **options: Any) -> Attack:
+def mim(eps: float, step_size: float, steps: int, *, decay: float = 1.0, **options: Any) -> GradientAttack:
     """Returns the momentum iterative method, from the clean image (Dong et al., 2018)."""
-    return Attack(eps, step_size, steps, decay=decay, **options)
+    return GradientAttack(eps, step_size, steps, decay=decay, **options)
 
 
-def standard_suite(eps: float, step_size: float) -> dict[str, Attack]:
-    """Returns the attacks of the paper's evaluation, all L-infinity, by their names.
+def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str, GradientAttack]:
+    """Returns the attacks of the paper's evaluation (there L-infinity) by their names.
 
     >>> list(standard_suite(8 / 255, 2 / 255))
     ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']
     """
     return {
-        "fgsm": fgsm(eps),
-        "mim": mim(eps, eps / 10, 10),
-        "pgd10": pgd(eps, eps / 10, 10),
-        "pgd20": pgd(eps, step_size, 20),
-        "pgd100": pgd(eps, step_size, 100),
+        "fgsm": fgsm(eps, norm=norm),
+        "mim": mim(eps, eps / 10, 10, norm=norm),
+        "pgd10": pgd(eps, eps / 10, 10, norm=norm),
+        "pgd20": pgd(eps, step_size, 20, norm=norm),
+        "pgd100": pgd(eps, step_size, 100, norm=norm),
     }
 
 
-def by_name(name: str, eps: float, step_size: float) -> Attack:
+def by_name(name: str, eps: float, step_size: float, norm: str = "linf") -> GradientAttack:
     """Returns the attack of that name in `standard_suite`, or "mimN" (N steps of eps / N) or "pgdN" (of `step_size`).
 
     Raises:
@@ -46,11 +46,11 @@ def by_name(name: str, eps: float, step_size: float) -> Attack:
     >>> by_name("pgd7", 8 / 255, 2 / 255).steps
     7
     """
-    suite = standard_suite(eps, step_size)
+    suite = standard_suite(eps, step_size, norm)
     if name in suite:
         return suite[name]
     found = re.fullmatch(r"(mim|pgd)([1-9]\d*)", name)
     if not found:
         raise unknown("attack", name, suite)
     steps = int(found[2])
-    return mim(eps, eps / steps, steps) if found[1] == "mim" else pgd(eps, step_size, steps)
+    return mim(eps, eps / steps, steps, norm=norm) if found[1] == "mim" else pgd(eps, step_size, steps, norm=norm)

@@ -2,8 +2,8 @@
 
 import io
 import os
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,10 +15,29 @@ from rich.table import Table
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
 from racl_tf.evaluation.intervals import wilson_interval
+from racl_tf.evaluation.pool import STANDS
 from racl_tf.files import write_json
 from racl_tf.version import __version__
 
 WORST_CASE = "worst_case"
+Plan = tuple[Attack, ...]
+
+
+class Fates(NamedTuple):
+    """What became of each image under the attacks of one name.
+
+    Arguments:
+        passed: the number of runs that the image stood, int32 (N,), counted over all attacks, restarts and targets.
+        steps: after how many steps of the next run it fell, int32 (N,); `STANDS` if it has not fallen.
+    """
+
+    passed: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def stands(self) -> np.ndarray:
+        """The images that have not fallen, bool (N,)."""
+        return self.steps == STANDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +48,33 @@ class Evaluation:
     Clean accuracy, robust accuracy and the success rate of an attack are three different figures.
 
     Arguments:
-        correct: for "clean" and every attack which images stand, bool (N,); an image that is
-            misclassified clean stands under no attack.
-        attacks: the attacks by name.
+        labels: true labels, int32 (N,).
+        predictions: classes predicted for the clean images, int32 (N,).
+        fates: of each image under the attacks of each name; those of images misclassified clean mean nothing.
+        attacks: the attacks by name; several by one name are an ensemble.
         seed: of the attacks' noise.
     """
 
-    correct: dict[str, np.ndarray]
-    attacks: dict[str, Attack]
+    labels: np.ndarray
+    predictions: np.ndarray
+    fates: dict[str, Fates]
+    attacks: dict[str, Plan]
     seed: int
+
+    @property
+    def clean(self) -> np.ndarray:
+        """The images that are correct clean, bool (N,)."""
+        return self.predictions == self.labels
+
+    @property
+    def correct(self) -> dict[str, np.ndarray]:
+        """For "clean" and every name which images stand, bool (N,); one that is misclassified clean never does."""
+        return {"clean": self.clean} | {name: self.clean & fates.stands for name, fates in self.fates.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names there are figures for, in the order of the table."""
-        return (*self.correct, WORST_CASE)
+        return ("clean", *self.fates, WORST_CASE)
 
     @property
     def worst_case(self) -> np.ndarray:
@@ -57,11 +89,11 @@ class Evaluation:
 
     def accuracy(self, name: str = "clean") -> float:
         """Returns the share of all images that stand under `name`: robust accuracy, or clean accuracy for "clean"."""
-        return self.count(name) / len(self.correct["clean"])
+        return self.count(name) / len(self.labels)
 
     def interval(self, name: str = "clean") -> tuple[float, float]:
         """Returns the 95% Wilson interval of `accuracy(name)`."""
-        return wilson_interval(self.count(name), len(self.correct["clean"]))
+        return wilson_interval(self.count(name), len(self.labels))
 
     def success_rate(self, name: str) -> float:
         """Returns the share of the images correct clean that fell to `name`; NaN if none was correct."""
@@ -76,15 +108,20 @@ class Evaluation:
             if name != "clean":
                 row["success_rate"] = self.success_rate(name) if self.count("clean") else None
             if name in self.attacks:
-                row["attack"] = asdict(self.attacks[name])
+                row["attacks"] = [attack.as_dict() for attack in self.attacks[name]]
             return row
 
         return {
-            "images": len(self.correct["clean"]),
+            "images": len(self.labels),
             "seed": self.seed,
             "versions": {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
             "results": {name: figures(name) for name in self.names},
         }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns labels, predictions and fates by name, as outcomes.npz holds them: "NAME/passed" and "NAME/steps"."""
+        fates = {f"{name}/{key}": rows for name, fate in self.fates.items() for key, rows in fate._asdict().items()}
+        return {"labels": self.labels, "predictions": self.predictions} | fates
 
     def table(self) -> Table:
         """Returns the figures as a table for the terminal."""

@@ -2,101 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from racl_tf.attacks import Attack, standard_suite
-from racl_tf.attacks.checks import check_images, check_model
-from racl_tf.attacks.compiled import compiled
+from racl_tf.attacks import Attack, Classifier, standard_suite
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.result import WORST_CASE, Evaluation
+from racl_tf.evaluation.pool import STANDS, pursue
+from racl_tf.evaluation.result import WORST_CASE, Evaluation, Fates, Plan
+from racl_tf.evaluation.subjects import Subjects, classify
+from racl_tf.files import read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from racl_tf.data import ImageSet
+    from racl_tf.evaluation.subjects import Data
+
+_SAVE_SECONDS = 30.0
 
 
 def evaluate(
-    model: keras.Model,
-    data: ImageSet | tuple[ArrayLike, ArrayLike],
-    attacks: Mapping[str, Attack] | None = None,
+    model: keras.Model | Classifier,
+    data: Data,
+    attacks: Mapping[str, Attack | Plan] | None = None,
     *,
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = True,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Returns which images a model classifies correctly, clean and under each attack.
 
-    Every attack runs on all images that are correct clean, so that each has its own honest
-    figure; the others count as fallen. An image's noise depends on `seed` and its place in
-    `data` alone, so the batch size changes nothing but the speed.
+    Every attack is made on all images that are correct clean, so that each has its own honest figure; the
+    others count as fallen. An image falls as soon as any step of any run shows the model an image inside the
+    ball that it misclassifies, and is left alone from there on. Several attacks under one name (as
+    `autoattack` returns) are an ensemble: each is made on what still stands of those before it.
+
+    An image's noise depends on `seed` and its place in `data` alone, so the batch size changes nothing but the speed.
 
     Arguments:
-        model: a Keras model from images to logits.
+        model: a Keras model from images in [0, 1] to logits, or a `Classifier`, which takes other ranges,
+            probabilities and SavedModels.
         data: images and true labels.
-        attacks: by name; `standard_suite(8 / 255, 2 / 255)` by default.
-        batch_size: number of images attacked at once; the last batch is filled up.
+        attacks: by name, or several by one name; `standard_suite(8 / 255, 2 / 255)` by default.
+        batch_size: number of images attacked at once.
         seed: of the attacks' noise.
         progress: whether to show a bar with the time left and the running robust accuracy.
+        folder: where the outcome of every image is kept, in `outcomes.npz`: an evaluation that was
+            interrupted goes on there without repeating what it has done.
 
     Raises:
-        UsageError: for data or a model that cannot be attacked, a targeted attack, or an
-            attack named "clean" or "worst_case".
+        UsageError: for data or a model that cannot be attacked, a targeted attack, an attack named "clean"
+            or "worst_case", or a folder that was begun with another model, other images, attacks or seed.
     """
-    attacks = dict(standard_suite(8 / 255, 2 / 255) if attacks is None else attacks)
-    _check_attacks(attacks)
-    if batch_size < 1:
-        raise UsageError(f"Received an invalid value for `batch_size`, expected at least 1. Received: {batch_size}.")
-    images, labels = _access(data)
-    batch_size = min(batch_size, len(labels))
-    logits_of = compiled(model).logits
-    check_model(logits_of, images(np.zeros(1, int)), labels)
-
-    def is_correct(inputs: np.ndarray, index: np.ndarray) -> np.ndarray:
-        return logits_of(inputs).numpy().argmax(axis=1) == labels[index]
-
-    clean = np.zeros(len(labels), bool)
-    for index, count in _batches(np.arange(len(labels)), batch_size):
-        clean[index[:count]] = is_correct(images(index), index)[:count]
-
-    def standing(name: str, attack: Attack) -> np.ndarray:
-        robust, attacked = np.zeros_like(clean), 0
-        with tqdm(total=int(clean.sum()), desc=name, unit="image", disable=not progress) as bar:
-            for index, count in _batches(np.flatnonzero(clean), batch_size):
-                adversarial = attack(model, images(index), labels[index], seed=seed, index=index)
-                robust[index[:count]] = is_correct(adversarial, index)[:count]
-                attacked += count
-                bar.set_postfix(robust=f"{clean.mean() * robust.sum() / attacked:.2%}", refresh=False)
-                bar.update(count)
-        return robust
-
-    correct = {"clean": clean} | {name: standing(name, attack) for name, attack in attacks.items()}
-    return Evaluation(correct, attacks, seed)
+    plans = {
+        name: attack if isinstance(attack, tuple) else (attack,)
+        for name, attack in (standard_suite(8 / 255, 2 / 255) if attacks is None else attacks).items()
+    }
+    _check_attacks(plans)
+    subjects = classify(model, data, batch_size=batch_size)
+    for attack in itertools.chain(*plans.values()):
+        attack.check_classes(subjects.ranked.shape[1])
+    blank = Fates(np.zeros(len(subjects.labels), np.int32), np.full(len(subjects.labels), STANDS, np.int32))
+    fates = {name: Fates(blank.passed.copy(), blank.steps.copy()) for name in plans}
+    evaluation = Evaluation(subjects.labels, subjects.predictions, fates, plans, seed)
+    path = None if folder is None else pathlib.Path(folder) / "outcomes.npz"
+    if path is not None:
+        _restore(evaluation, path)
+    try:
+        for name in plans:
+            attack_all(subjects, evaluation, name, progress=progress, save=lambda: save_outcomes(evaluation, path))
+    finally:
+        save_outcomes(evaluation, path)
+    return evaluation
 
 
-def _batches(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields index arrays of one size, the last one filled up by repetition, and how many of each count."""
-    for start in range(0, len(indices), size):
-        chosen = indices[start : start + size]
-        yield np.resize(chosen, size), len(chosen)
+def attack_all(
+    subjects: Subjects, evaluation: Evaluation, name: str, *, progress: bool, save: Callable[[], None]
+) -> None:
+    """Attacks by the attacks of one name what still stands under them, and notes each image's fate.
+
+    Arguments:
+        subjects: the classifier and its images.
+        evaluation: where fates are noted; what is noted there already is not repeated.
+        name: of the attacks.
+        progress: whether to show a bar.
+        save: called now and then.
+    """
+    plan, fates, saved = evaluation.attacks[name], evaluation.fates[name], time.monotonic()
+    runs = [attack.runs(subjects.ranked.shape[1]) for attack in plan]
+    costs = np.repeat([attack.steps + 1 for attack in plan], runs)
+    left = np.append(np.cumsum(costs[::-1])[::-1], 0)  # steps still to make at most, by runs passed
+
+    def to_do() -> int:
+        return int(left[fates.passed[evaluation.clean & fates.stands]].sum())
+
+    with tqdm(total=(total := to_do()), desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
+        for attack, end in zip(plan, np.cumsum(runs), strict=True):
+            first = end - attack.runs(subjects.ranked.shape[1])
+            rows = np.flatnonzero(evaluation.clean & fates.stands & (fates.passed < end))
+            pending = [
+                (row, run) for row, run in zip(rows.tolist(), (fates.passed[rows] - first).tolist(), strict=True)
+            ]
+            for outcomes, moving in pursue(subjects, attack, pending, seed=evaluation.seed):
+                for outcome in outcomes:
+                    fates.steps[outcome.image] = outcome.steps
+                    fates.passed[outcome.image] += outcome.steps == STANDS
+                bar.set_postfix(robust=f"{evaluation.accuracy(name):.2%}", refresh=False)
+                bar.update(total - to_do() + moving - bar.n)
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    save()
+                    saved = time.monotonic()
 
 
-def _access(data: ImageSet | tuple[ArrayLike, ArrayLike]) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    if not isinstance(data, tuple):
-        return data.images, data.y
-    x, y = check_images(*data)
-    return x.__getitem__, y
+def save_outcomes(evaluation: Evaluation, path: pathlib.Path | None) -> None:
+    """Writes the outcome of every image to an .npz file, atomically; nothing if there is no path."""
+    if path is not None:
+        write_arrays(path, evaluation.arrays() | {"settings": np.array(_settings(evaluation))})
 
 
-def _check_attacks(attacks: Mapping[str, Attack]) -> None:
-    for name, attack in attacks.items():
+def _restore(evaluation: Evaluation, path: pathlib.Path) -> None:
+    """Fills in the outcomes that a file holds."""
+    arrays = read_arrays(path)
+    if not arrays:
+        return
+    same = str(arrays.pop("settings", "")) == _settings(evaluation)
+    if not same or any(
+        not np.array_equal(arrays[name], getattr(evaluation, name)) for name in ("labels", "predictions")
+    ):
+        what = "another model or other images" if same else "other attacks, another seed or another version"
+        raise UsageError(f"The evaluation in {os.fspath(path.parent)!r} was begun with {what}. Choose another folder.")
+    for name, fates in evaluation.fates.items():
+        fates.passed[:], fates.steps[:] = arrays[f"{name}/passed"], arrays[f"{name}/steps"]
+
+
+def _settings(evaluation: Evaluation) -> str:
+    plans = {name: [attack.as_dict() for attack in plan] for name, plan in evaluation.attacks.items()}
+    return json.dumps({"seed": evaluation.seed, "attacks": plans}, sort_keys=True)
+
+
+def _check_attacks(plans: Mapping[str, Plan]) -> None:
+    for name, plan in plans.items():
         if name in ("clean", WORST_CASE):
             raise UsageError(f"An attack cannot be named {name!r}, which names another row of the results.")
-        if attack.targeted:
+        if not plan or not all(isinstance(attack, Attack) for attack in plan):
+            raise UsageError(f"{name!r} must be an attack or a tuple of attacks. Received: {plan!r}.")
+        if any(attack.targeted for attack in plan):
             raise UsageError(
                 f"The attack {name!r} is targeted, but robust accuracy is about leaving the true class. "
                 "Use targeted=False, or call the attack itself with the targets as labels."

@@ -213,20 +213,16 @@ def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total
 
 
 def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
-    """Attacks the best checkpoint on the test set and writes results.json and results.npz to `workdir/evaluate`."""
+    """Attacks the best checkpoint on the test set and writes results.json and outcomes.npz to `workdir/evaluate`."""
     network = load_network(workdir)
     step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
     attacks = {name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks}
-    outcomes, results = step.path / "results.npz", step.path / "results.json"
-    if results.exists():
-        _LOGGER.info("The evaluation in %s is finished.", step.path)
-        with np.load(outcomes) as correct:
-            return Evaluation({name: correct[name] for name in ("clean", *attacks)}, attacks, config.seed)
     test = load_data(config).test
-    step.begin()
-    evaluation = evaluate(network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed)
-    np.savez_compressed(outcomes, allow_pickle=False, **evaluation.correct)
-    write_json(results, {"dataset": config.data.name, **evaluation.as_dict()})
+    folder = step.begin()
+    evaluation = evaluate(
+        network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed, folder=folder
+    )
+    write_json(folder / "results.json", {"dataset": config.data.name, **evaluation.as_dict()})
     return evaluation
 
 

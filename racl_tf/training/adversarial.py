@@ -1,15 +1,15 @@
 """Adversarial training of any classifier, as a Keras model around it."""
 
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks import Attack, image_seeds
-from racl_tf.attacks.checks import check_model
+from racl_tf.attacks import GradientAttack, image_seeds
+from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.errors import UsageError
 from racl_tf.random import fold
 from racl_tf.training.descent import descend
 from racl_tf.training.objective import cross_entropy, record, running_means
@@ -35,9 +35,9 @@ class AdversarialTrainer(keras.Model):
     def __init__(
         self,
         network: keras.Model,
-        attack: Attack | None = None,
+        attack: GradientAttack | None = None,
         *,
-        validation_attack: Attack | None = None,
+        validation_attack: GradientAttack | None = None,
         auxiliary_weight: float = 0.4,
         seed: int = 0,
         **kwargs: Any,
@@ -77,8 +77,13 @@ class AdversarialTrainer(keras.Model):
         """
         shape = getattr(self.network, "input_shape", None)
         if isinstance(shape, tuple) and None not in shape[1:]:
-            logits_of = partial(self.network, training=False)
-            check_model(logits_of, np.zeros([1, *shape[1:]], np.float32), np.zeros(1, np.int32))
+            black, white = np.zeros(shape[1:], np.float32), np.ones(shape[1:], np.float32)
+            rows = np.asarray(self.network(np.stack([black, white]), training=False), np.float32)
+            check_outputs(rows)
+            if are_probabilities(rows):
+                raise UsageError(
+                    "The model returns probabilities, but is trained on logits. Leave out the model's last softmax."
+                )
         self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
         super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.network.trainable_variables)
@@ -122,12 +127,12 @@ class AdversarialTrainer(keras.Model):
             shown += ["robust_loss", "robust_accuracy"]
         return {name: self._means[name].result() for name in shown}
 
-    def _attacked(self, attack: Attack, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def _attacked(self, attack: GradientAttack, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seeds = image_seeds(seed, tf.range(tf.shape(images)[0]))
         return attack.perturb(lambda x: self.network(x, training=False), images, labels, seeds)
 
     def get_config(self) -> dict[str, Any]:
-        def fields(attack: Attack | None) -> dict[str, Any] | None:
+        def fields(attack: GradientAttack | None) -> dict[str, Any] | None:
             return None if attack is None else asdict(attack)
 
         return {
@@ -142,7 +147,8 @@ class AdversarialTrainer(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdversarialTrainer":
         attacks = {
-            name: None if config[name] is None else Attack(**config[name]) for name in ("attack", "validation_attack")
+            name: None if config[name] is None else GradientAttack(**config[name])
+            for name in ("attack", "validation_attack")
         }
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, **attacks, "network": network})

@@ -11,7 +11,7 @@ from racl_tf.architecture.constraint import ConfidenceConstraint
 from racl_tf.architecture.distribution import LogNormalArchitecture
 from racl_tf.architecture.lipschitz import LogNormal, network_constant
 from racl_tf.architecture.operation_norms import OperationNorms
-from racl_tf.attacks import Attack, image_seeds
+from racl_tf.attacks import GradientAttack, image_seeds
 from racl_tf.errors import unknown
 from racl_tf.networks.supernet import Supernet
 from racl_tf.random import fold
@@ -64,7 +64,7 @@ class RACLSearch(keras.Model):
         norms: str = "matrix",
         norms_batch_norm: bool = False,
         updates: str = "joint",
-        attack: Attack | None = None,
+        attack: GradientAttack | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -238,7 +238,7 @@ class RACLSearch(keras.Model):
             for name in ("supernet", "architecture", "constraint")
             if config[name] is not None
         }
-        attack = None if config["attack"] is None else Attack(**config["attack"])
+        attack = None if config["attack"] is None else GradientAttack(**config["attack"])
         return cls(**{**config, **parts, "attack": attack})
 
     def get_compile_config(self) -> dict[str, Any]:

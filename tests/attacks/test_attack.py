@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from racl_tf import random
-from racl_tf.attacks import LOSSES, NORMS, Attack, fgsm, image_seeds, mim, pgd
+from racl_tf.attacks import LOSSES, NORMS, GradientAttack, fgsm, image_seeds, mim, pgd
 from racl_tf.errors import UsageError
 
 HALF = np.full((1, 4), 0.5, np.float32)
@@ -89,7 +89,7 @@ def plain_attack(kernels, x, y, attack, start):
     "options", [{}, {"decay": 1.0}, {"decay": 0.5, "targeted": True}, {"random_start": True}], ids=str
 )
 def test_equals_a_plain_implementation(network, kernels, images, labels, norm, options):
-    attack = Attack(0.2, 0.03, 9, norm=norm, **options)
+    attack = GradientAttack(0.2, 0.03, 9, norm=norm, **options)
     start = images
     if attack.random_start:
         seeds = image_seeds(random.fold(3, "attack"), np.arange(7))
@@ -120,7 +120,9 @@ def test_stays_in_the_ball_and_in_range(network, norm, x, eps, step_size, steps,
 @pytest.mark.parametrize("logits", [lambda x: 0 * x[:, :2], lambda x: tf.constant([[1.0, 0.0]])], ids=["zero", "none"])
 def test_zero_gradient_leaves_the_image(norm, decay, logits):
     x = tf.constant([[0.1, 0.7, 1.0]])
-    moved = Attack(0.1, 0.05, 3, norm=norm, decay=decay).perturb(logits, x, tf.constant([0]), tf.constant([[0, 0]]))
+    moved = GradientAttack(0.1, 0.05, 3, norm=norm, decay=decay).perturb(
+        logits, x, tf.constant([0]), tf.constant([[0, 0]])
+    )
     np.testing.assert_array_equal(moved, x)
 
 
@@ -133,7 +135,7 @@ def test_saturated_model_is_moved_by_the_margin_alone(linear):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_targeted_reaches_its_target(network, images, loss):
     targets = np.full(7, 3)
-    moved = Attack(0.5, 0.05, 40, loss=loss, targeted=True)(network, images, targets)
+    moved = GradientAttack(0.5, 0.05, 40, loss=loss, targeted=True)(network, images, targets)
     before, after = (network(x).numpy().argmax(axis=1) == 3 for x in (images, moved))
     assert after.mean() >= 0.8 > 0.5 > before.mean()
 
@@ -225,8 +227,8 @@ def test_perturb_in_the_replicas_equals_the_call(network, images, labels):
 )
 def test_invalid_attacks(change, message):
     with pytest.raises(UsageError, match=message):
-        Attack(**{"eps": 0.1, "step_size": 0.02, "steps": 3} | change)
+        GradientAttack(**{"eps": 0.1, "step_size": 0.02, "steps": 3} | change)
 
 
 def test_l2_eps_may_exceed_1():
-    assert Attack(3.0, 0.5, 1, norm="l2").eps == 3.0
+    assert GradientAttack(3.0, 0.5, 1, norm="l2").eps == 3.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from racl_tf.attacks import Attack, by_name, standard_suite
+from racl_tf.attacks import GradientAttack, by_name, standard_suite
 from racl_tf.errors import UsageError
 
 EPS, STEP = 8 / 255, 2 / 255
@@ -10,11 +10,11 @@ EPS, STEP = 8 / 255, 2 / 255
 
 def test_standard_suite():
     assert standard_suite(EPS, STEP) == {
-        "fgsm": Attack(EPS, EPS, 1),
-        "mim": Attack(EPS, EPS / 10, 10, decay=1.0),
-        "pgd10": Attack(EPS, EPS / 10, 10, random_start=True),
-        "pgd20": Attack(EPS, STEP, 20, random_start=True),
-        "pgd100": Attack(EPS, STEP, 100, random_start=True),
+        "fgsm": GradientAttack(EPS, EPS, 1),
+        "mim": GradientAttack(EPS, EPS / 10, 10, decay=1.0),
+        "pgd10": GradientAttack(EPS, EPS / 10, 10, random_start=True),
+        "pgd20": GradientAttack(EPS, STEP, 20, random_start=True),
+        "pgd100": GradientAttack(EPS, STEP, 100, random_start=True),
     }
 
 
@@ -22,8 +22,8 @@ def test_names():
     for name, attack in standard_suite(EPS, STEP).items():
         assert by_name(name, EPS, STEP) == attack
     assert by_name("mim10", EPS, STEP) == by_name("mim", EPS, STEP)
-    assert by_name("mim20", EPS, STEP) == Attack(EPS, EPS / 20, 20, decay=1.0)
-    assert by_name("pgd7", EPS, STEP) == Attack(EPS, STEP, 7, random_start=True)
+    assert by_name("mim20", EPS, STEP) == GradientAttack(EPS, EPS / 20, 20, decay=1.0)
+    assert by_name("pgd7", EPS, STEP) == GradientAttack(EPS, STEP, 7, random_start=True)
 
 
 @pytest.mark.parametrize(

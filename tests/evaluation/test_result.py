@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf.attacks import Attack, fgsm, pgd
+from racl_tf.attacks import fgsm, pgd
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import Evaluation, save_results, wilson_interval
+from racl_tf.evaluation import Evaluation, Fates, save_results, wilson_interval
 from racl_tf.version import __version__
+
+
+def fates(stands):
+    return Fates(np.array(stands, np.int32), np.where(stands, -1, 3).astype(np.int32))
 
 
 @pytest.fixture
 def evaluation():
-    correct = {"clean": [1, 1, 1, 1, 0], "fgsm": [1, 1, 0, 1, 0], "pgd20": [1, 0, 1, 1, 0]}
+    """5 images, the last one misclassified; fates say where they fell."""
     return Evaluation(
-        {name: np.array(row, bool) for name, row in correct.items()},
-        {"fgsm": fgsm(0.1), "pgd20": pgd(0.1, 0.02, 20)},
+        np.array([0, 1, 2, 3, 4], np.int32),
+        np.array([0, 1, 2, 3, 0], np.int32),
+        {"fgsm": fates([1, 1, 0, 1, 1]), "pgd20": fates([1, 0, 1, 1, 0])},
+        {"fgsm": (fgsm(0.1),), "pgd20": (pgd(0.1, 0.02, 20),)},
         seed=7,
     )
 
@@ -47,15 +53,16 @@ def test_results_file(evaluation, tmp_path):
     assert results["versions"] == {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}
     assert list(results["results"]) == ["clean", "fgsm", "pgd20", "worst_case"]
     fgsm_row = results["results"]["fgsm"]
-    assert Attack(**fgsm_row.pop("attack")) == evaluation.attacks["fgsm"]
+    assert fgsm_row.pop("attacks") == [{"kind": "GradientAttack", **asdict(fgsm(0.1))}]
     assert fgsm_row == {
         "correct": 3, "accuracy": 0.6, "success_rate": 0.25, "interval": list(wilson_interval(3, 5))
     }  # fmt: skip
-    assert results["results"]["pgd20"]["attack"] == asdict(pgd(0.1, 0.02, 20))
 
 
-def test_no_rate_among_no_images(tmp_path):
-    none = Evaluation({"clean": np.zeros(3, bool), "fgsm": np.zeros(3, bool)}, {"fgsm": fgsm(0.1)}, seed=0)
+def test_no_rate_among_no_images():
+    wrong = np.ones(3, np.int32)
+    none = Evaluation(0 * wrong, wrong, {"fgsm": fates([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
+    assert none.count("fgsm") == 0
     assert np.isnan(none.success_rate("fgsm"))
     assert none.as_dict()["results"]["fgsm"]["success_rate"] is None
 

@@ -1,14 +1,18 @@
 """Evaluations of a model for which it is known which image falls to what."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from racl_tf.attacks import Attack, by_name, fgsm, pgd
-from racl_tf.attacks.compiled import compiled
+from racl_tf import random
+from racl_tf.attacks import NORMS, by_name, fgsm, image_seeds, mim, pgd
 from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import evaluate
+from racl_tf.evaluation import evaluate, robustness
+from racl_tf.evaluation.pool import pursue
 
 
 class Threshold(keras.Model):
@@ -44,7 +48,7 @@ def test_each_image_falls_at_its_distance(batch_size):
         "l2": [0, 1, 1, 0, 1, 1, 0],
     }
     assert result.worst_case.sum() == 2
-    assert result.attacks == ATTACKS
+    assert result.attacks == {name: (attack,) for name, attack in ATTACKS.items()}
 
 
 def test_worst_case_is_per_image():
@@ -57,32 +61,146 @@ def test_worst_case_is_per_image():
     np.testing.assert_array_equal(result.worst_case, [False, False, True])
 
 
-def test_noise_belongs_to_the_image_not_to_its_batch(monkeypatch):
-    """What each image was attacked with is the same for every batch size, and equal to the attack on all at once."""
-    attack = pgd(0.2, 0.01, 1)
-    seen = {}
+class Wavy(keras.layers.Layer):
+    """A fixed random network of two layers on 6 pixels and 3 classes, which counts the images it is shown."""
 
-    def spy(self, model, x, y, *, seed, index):
-        moved = original(self, model, x, y, seed=seed, index=index)
-        seen.setdefault(len(x), {}).update(zip(index.tolist(), moved, strict=True))
-        return moved
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(2)
+        self.first, self.second = (rng.normal(size=shape).astype(np.float32) for shape in ((6, 16), (16, 3)))
+        self.shown = tf.Variable(0, trainable=False)
 
-    original = Attack.__call__
-    monkeypatch.setattr(Attack, "__call__", spy)
-    for batch_size in (2, 4):
-        evaluate(Threshold(), (IMAGES, LABELS), {"pgd": attack}, batch_size=batch_size, seed=3, progress=False)
-    together = original(attack, Threshold(), IMAGES, LABELS, seed=3)
-    assert sorted(seen) == [2, 4]
-    for images in seen.values():
-        assert sorted(images) == [0, 1, 2, 3, 4, 5]
-        for index, moved in images.items():
-            np.testing.assert_allclose(moved, together[index], atol=1e-6)
+    def call(self, x):
+        self.shown.assign_add(tf.shape(x)[0])
+        return tf.sin(4 * x @ self.first) @ self.second
 
 
-def test_batches_of_one_size_trace_once():
-    model = Threshold()
-    evaluate(model, (IMAGES, LABELS), {"a": pgd(0.1, 0.1, 2), "b": pgd(0.2, 0.1, 3)}, batch_size=4, progress=False)
-    assert compiled(model).ascend.experimental_get_tracing_count() == 1
+PIXELS = np.random.default_rng(3).random((60, 6), np.float32)
+
+
+@pytest.fixture
+def wavy():
+    """The network, and images of which all but the last 10 are classified correctly."""
+    model = Wavy()
+    predicted = model(PIXELS).numpy().argmax(axis=1)
+    return model, (PIXELS, np.where(np.arange(60) < 50, predicted, (predicted + 1) % 3).astype(np.int32))
+
+
+@pytest.mark.parametrize("batch_size", [7, 60])
+@pytest.mark.parametrize(
+    "attack", [pgd(0.06, 0.01, 12), mim(0.06, 0.01, 12), pgd(0.1, 0.02, 30, norm="l2")], ids=("pgd", "mim", "l2")
+)
+def test_an_image_falls_at_its_first_misclassified_step(wavy, attack, batch_size):
+    """The attack on the image alone, of 1, 2, ... steps, says at which step; its noise does not depend on the steps."""
+    model, (x, y) = wavy
+    evaluation = evaluate(model, (x, y), {"attack": attack}, batch_size=batch_size, seed=5, progress=False)
+    expected = np.full(60, -1)
+    for index in range(50):
+        if attack.random_start:
+            seeds = image_seeds(random.fold(5, "attack"), [index])
+            start = x[index : index + 1] + NORMS[attack.norm].start(seeds, tf.constant(x[:1]), attack.eps)
+            if model(np.clip(start, 0, 1)).numpy().argmax() != y[index]:
+                expected[index] = 0
+                continue
+        for steps in range(1, attack.steps + 1):
+            weaker = replace(attack, steps=steps)
+            moved = weaker(model, x[index : index + 1], y[index : index + 1], seed=5, index=[index])
+            if model(moved).numpy().argmax() != y[index]:
+                expected[index] = steps
+                break
+    assert len(set(expected)) > 4  # the case is not trivial
+    np.testing.assert_array_equal(evaluation.fates["attack"].steps[:50], expected[:50])
+    np.testing.assert_array_equal(evaluation.correct["attack"], (expected == -1) & (np.arange(60) < 50))
+
+
+def test_restarts_go_on_with_what_stands(wavy):
+    """Each restart is the attack with seeds of its own, and breaks more."""
+    model, data = wavy
+    attacks = {str(restarts): pgd(0.05, 0.02, 3, restarts=restarts) for restarts in (1, 2, 8)}
+    evaluation = evaluate(model, data, attacks, batch_size=16, progress=False)
+    one, two, eight = (evaluation.fates[name] for name in attacks)
+    assert one.stands[:50].sum() > two.stands[:50].sum() > eight.stands[:50].sum()
+    for fewer, more, restarts in ((one, two, 1), (two, eight, 2)):
+        agree = more.passed < restarts
+        np.testing.assert_array_equal(~fewer.stands[:50], agree[:50])
+        np.testing.assert_array_equal(fewer.steps[:50][agree[:50]], more.steps[:50][agree[:50]])
+    np.testing.assert_array_equal(eight.passed[:50][eight.stands[:50]], 8)
+
+
+def test_an_ensemble_attacks_what_stands_of_the_attack_before(wavy):
+    model, data = wavy
+    first, second = fgsm(0.06), pgd(0.06, 0.01, 12)
+    alone = evaluate(model, data, {"first": first, "second": second}, batch_size=16, progress=False)
+    together = evaluate(model, data, {"both": (first, second)}, batch_size=16, progress=False)
+    np.testing.assert_array_equal(together.correct["both"], alone.worst_case)
+    passed = together.fates["both"].passed[:50]
+    np.testing.assert_array_equal(passed >= 1, alone.fates["first"].stands[:50])
+    np.testing.assert_array_equal(passed == 2, alone.worst_case[:50])
+
+
+def test_what_has_fallen_costs_no_more(wavy):
+    """The images shown are those of the steps that each image stood and one more, but for the last batches."""
+    model, data = wavy
+    evaluate(model, data, {}, progress=False)
+    model.shown.assign(0)
+    steps = evaluate(model, data, {"pgd": pgd(0.06, 0.005, 100)}, batch_size=8, progress=False).fates["pgd"].steps[:50]
+    needed = np.where(steps < 0, 101, steps + 1).sum() + 60 + 3  # the clean images, and those of the model's check
+    assert needed < 0.7 * 50 * 100
+    assert needed <= model.shown.numpy() <= 1.1 * needed + 8 * 100
+
+
+def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch):
+    model, data = wavy
+    attacks = {"fgsm": fgsm(0.02), "both": (pgd(0.03, 0.01, 10, restarts=2), mim(0.06, 0.01, 5))}
+    options = {"batch_size": 8, "seed": 3, "progress": False}
+    whole = evaluate(model, data, attacks, **options)
+    cost = model.shown.numpy()
+    model.shown.assign(0)
+
+    def interrupted(*args, **kwargs):
+        for count, value in enumerate(pursue(*args, **kwargs)):
+            yield value
+            if count == 20:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(robustness, "pursue", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(model, data, attacks, folder=tmp_path, **options)
+    begun = evaluate(model, data, attacks, folder=tmp_path, **options)
+    for name in attacks:
+        for one, other in zip(whole.fates[name], begun.fates[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert model.shown.numpy() < 1.5 * cost
+
+    model.shown.assign(0)
+    assert str(evaluate(model, data, attacks, folder=tmp_path, **options)) == str(whole)
+    assert model.shown.numpy() <= 64  # the clean images once more, in whole batches
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "other attacks, another seed"),
+        ({"attacks": {"fgsm": fgsm(0.03)}}, "other attacks"),
+        ({"data": (PIXELS[::-1].copy(), np.zeros(60, int))}, "another model or other images"),
+    ],
+    ids=("seed", "attack", "data"),
+)
+def test_a_folder_of_another_evaluation_is_refused(wavy, tmp_path, change, message):
+    model, data = wavy
+    request = {"data": data, "attacks": {"fgsm": fgsm(0.02)}, "seed": 0}
+    evaluate(model, **request, folder=tmp_path, progress=False)
+    before = (tmp_path / "outcomes.npz").read_bytes()
+    with pytest.raises(UsageError, match=rf"{message}.*Choose another folder"):
+        evaluate(model, **(request | change), folder=tmp_path, progress=False)
+    assert (tmp_path / "outcomes.npz").read_bytes() == before
+
+
+def test_a_file_that_holds_no_outcomes_is_refused(wavy, tmp_path):
+    (tmp_path / "outcomes.npz").write_text("no")
+    with pytest.raises(UsageError, match=r"not an \.npz file"):
+        evaluate(wavy[0], wavy[1], {"fgsm": fgsm(0.02)}, folder=tmp_path, progress=False)
 
 
 def test_image_set_equals_its_arrays():
@@ -98,7 +216,7 @@ def test_image_set_equals_its_arrays():
 def test_standard_suite_by_default():
     result = evaluate(Threshold(), (IMAGES, LABELS), progress=False)
     assert result.names == ("clean", "fgsm", "mim", "pgd10", "pgd20", "pgd100", "worst_case")
-    assert result.attacks["pgd20"] == by_name("pgd20", 8 / 255, 2 / 255)
+    assert result.attacks["pgd20"] == (by_name("pgd20", 8 / 255, 2 / 255),)
 
 
 def test_nothing_correct_means_nothing_attacked():
@@ -118,6 +236,9 @@ def test_progress_shows_the_robust_accuracy(capsys):
         ({"attacks": {"clean": fgsm(0.1)}}, "cannot be named 'clean'"),
         ({"attacks": {"worst_case": fgsm(0.1)}}, "cannot be named 'worst_case'"),
         ({"attacks": {"t": fgsm(0.1, targeted=True)}}, "'t' is targeted.*targeted=False"),
+        ({"attacks": {"none": ()}}, r"'none' must be an attack or a tuple of attacks. Received: \(\)"),
+        ({"attacks": {"fgsm": "fgsm"}}, "'fgsm' must be an attack"),
+        ({"attacks": {"ok": fgsm(0.1), "dlr": pgd(0.1, 0.1, 1, loss="dlr")}}, "dlr.*needs at least 3 classes"),
         ({"batch_size": 0}, "`batch_size`.*Received: 0"),
     ],
 )
@@ -127,5 +248,5 @@ def test_invalid_requests(options, message):
 
 
 def test_labels_of_another_dataset():
-    with pytest.raises(UsageError, match=r"below the number of logits, 2. Received: a label 9"):
+    with pytest.raises(UsageError, match=r"below the number of classes, 2. Received: a label 9"):
         evaluate(Threshold(), (IMAGES, LABELS + 8), progress=False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf.attacks import Attack, fgsm, image_seeds, pgd
+from racl_tf.attacks import GradientAttack, fgsm, image_seeds, pgd
 from racl_tf.data import Dataset, batches, load_dataset
 from racl_tf.errors import UsageError
 from racl_tf.networks.genotype_network import GenotypeNetwork
@@ -38,7 +38,7 @@ def small_network(seed: int = 0) -> keras.Model:
     )
 
 
-def make_trainer(network: keras.Model, attack: Attack | None, **options) -> AdversarialTrainer:
+def make_trainer(network: keras.Model, attack: GradientAttack | None, **options) -> AdversarialTrainer:
     trainer = AdversarialTrainer(network, attack, seed=SEED, **options)
     trainer.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), weight_decay=DECAY, clip_norm=CLIP)
     return trainer
@@ -48,7 +48,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_mean(tf.gather(tf.nn.log_softmax(logits), labels, batch_dims=1))
 
 
-def replay(network: keras.Model, attack: Attack | None, steps: list, loss_of) -> None:
+def replay(network: keras.Model, attack: GradientAttack | None, steps: list, loss_of) -> None:
     """Trains by the equations: attack in inference mode, gradient, clip, decay, momentum."""
     momenta = [np.zeros(variable.shape) for variable in network.trainable_variables]
     for count, (images, labels) in enumerate(steps):
@@ -73,7 +73,7 @@ def assert_equal_variables(ours: keras.Model, truth: keras.Model, atol: float = 
 
 
 @pytest.mark.parametrize("attack", [None, pgd(0.2, 0.08, 3)], ids=["plain", "attacked"])
-def test_steps_replayed(attack: Attack | None, digits: Dataset) -> None:
+def test_steps_replayed(attack: GradientAttack | None, digits: Dataset) -> None:
     """With fresh noise in every step."""
     steps = list(batches(digits.train, 16, seed=0).take(3))
     ours, truth = small_network(), small_network()

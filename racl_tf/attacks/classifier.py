@@ -1,0 +1,134 @@
+"""Any trained classifier as a function from images in [0, 1] to logits, and its compiled graphs."""
+
+import functools
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.errors import UsageError
+
+_TINY = np.finfo(np.float32).tiny
+
+
+class Classifier:
+    """A model as attacks and evaluations see it: images in [0, 1] in, float32 logits out, always in inference mode.
+
+    Images, eps and step sizes are in units of [0, 1] whatever the model takes. Where the model gives probabilities,
+    which the first images tell, their logarithms serve as logits, with a warning: what a softmax has rounded
+    to 0 or 1 has lost its gradient.
+
+    Arguments:
+        model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
+            outputs (N, classes).
+        bounds: the model's inputs for black and for white, such as (0, 255) or (-1, 1).
+
+    Raises:
+        UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
+    """
+
+    def __init__(self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)):
+        if not callable(model):
+            raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
+        if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
+            raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
+        self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
+        self.bounds = bounds
+        self.probabilities = False
+        self._classes: dict[tuple[int, ...], int] = {}
+        self._graphs: dict[Any, Callable[..., Any]] = {}
+
+    def logits_of(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the logits (B, K), float32, of images (B, ...) in [0, 1]; graph code."""
+        low, high = self.bounds
+        inputs = x if (low, high) == (0, 1) else low + (high - low) * x
+        outputs = tf.cast(self._outputs(inputs), tf.float32)
+        return tf.math.log(tf.maximum(outputs, _TINY)) if self.probabilities else outputs
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Returns the logits (N, K) of images (N, ...) in [0, 1], compiled."""
+        return self.call(_logits, None, {"x": x}).numpy()
+
+    def check(self, x: np.ndarray, y: np.ndarray) -> int:
+        """Checks that the model gives finite outputs and a class for every label, and returns the number of classes.
+
+        The model is asked once for each shape of images: about the first image, a black and a white one, since
+        one image's logits alone may happen to look like probabilities.
+
+        Raises:
+            UsageError: if it does not.
+        """
+        shape = x.shape[1:]
+        if shape not in self._classes:
+            rows = np.asarray(self.call(_logits, None, {"x": np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1])}))
+            check_outputs(rows)
+            if are_probabilities(rows) and not self.probabilities:
+                warnings.warn(
+                    "The model returns probabilities (its rows lie in [0, 1] and sum to 1). Attacks use their "
+                    "logarithms, which are weaker where the softmax saturates. Leave out the model's last softmax.",
+                    stacklevel=3,
+                )
+                self.probabilities = True
+                self._graphs.clear()
+            self._classes[shape] = rows.shape[1]
+        classes = self._classes[shape]
+        if y.max() >= classes:
+            raise UsageError(
+                f"Labels must be below the number of classes, {classes}. Received: a label {y.max()}. "
+                "Is this the model of another dataset?"
+            )
+        return classes
+
+    def call(self, function: Callable[..., Any], form: Any, arrays: Any, **others: Any) -> Any:
+        """Returns `function(form, logits_of, arrays, **others)` as a graph that is traced once for all batch sizes.
+
+        Arguments:
+            function: graph code, the same object at every call.
+            form: a hashable value that selects a trace.
+            arrays: a structure of tensors whose first axis is the batch.
+            others: tensors of fixed shape, by name.
+        """
+        arrays, others = tf.nest.map_structure(tf.convert_to_tensor, (arrays, others))
+        specs = tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), arrays)
+        key = (function, form, *((spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)))
+        if key not in self._graphs:
+
+            def graph(arrays: Any, others: dict[str, tf.Tensor]) -> Any:
+                return function(form, self.logits_of, arrays, **others)
+
+            traced = tf.function(graph, autograph=False)
+            self._graphs[key] = traced.get_concrete_function(
+                specs, tf.nest.map_structure(tf.TensorSpec.from_tensor, others)
+            )
+        return self._graphs[key](arrays, others)
+
+
+_classifiers: weakref.WeakKeyDictionary[keras.Layer, Classifier] = weakref.WeakKeyDictionary()
+
+
+def as_classifier(model: keras.Layer | Classifier) -> Classifier:
+    """Returns the classifier of a Keras model, the same one for as long as the model lives, or a classifier itself.
+
+    Raises:
+        UsageError: if `model` is neither.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if not isinstance(model, keras.Layer):
+        raise UsageError(
+            f"Only a Keras model or a Classifier can be attacked. Received: {type(model).__name__}. "
+            "Wrap a function from images to logits: Classifier(function). "
+            "Inside a TensorFlow graph of your own, use Attack.perturb."
+        )
+    if model not in _classifiers:
+        _classifiers[model] = Classifier(weakref.proxy(model))  # which keeps no model alive
+    return _classifiers[model]
+
+
+def _logits(_: None, logits_of: Callable[[tf.Tensor], tf.Tensor], arrays: dict[str, tf.Tensor]) -> tf.Tensor:
+    return logits_of(arrays["x"])

@@ -1,0 +1,98 @@
+"""An attack in motion: pure functions of per-image tensors, and the loops that run them.
+
+The first axis of every tensor is the batch, and nothing is computed across it: what happens to an image depends on
+that image, its label and its seed alone, wherever it lies.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+LogitsOf = Callable[[tf.Tensor], tf.Tensor]
+State = dict[str, tf.Tensor]
+
+
+class Images(NamedTuple):
+    """What a batch of images is attacked with.
+
+    Arguments:
+        x: clean images, float32 (B, ...) in [0, 1].
+        y: labels, int32 (B,).
+        target: the class aimed at, int32 (B,); `y` itself for attacks without targets.
+        seeds: one stateless seed per image, int32 (B, 2).
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+    target: tf.Tensor
+    seeds: tf.Tensor
+
+
+class Process(NamedTuple):
+    """The motion of one attack on one model.
+
+    Arguments:
+        start: returns the state before the first step, without asking the model. Every state has "adversarial",
+            the images (B, ...) that the next step shows to the model, in the ball and in [0, 1] if the attack
+            keeps them there, and "broken", bool (B,), at first false.
+        step: takes the images, the number of steps that each has made, int32 (B,), and the state. It shows
+            "adversarial" to the model, sets "broken" where that image fulfils the attack's aim, and moves on
+            all the same: who wants to stop there keeps the old image.
+        finish: returns the result of a state, the best images so far; by default "adversarial".
+    """
+
+    start: Callable[[Images], State]
+    step: Callable[[Images, tf.Tensor, State], State]
+    finish: Callable[[Images, State], tf.Tensor] = lambda _, state: state["adversarial"]
+
+
+def run(process: Process, images: Images, steps: int | tf.Tensor) -> tf.Tensor:
+    """Returns what the process has made of all images after `steps` steps, (B, ...)."""
+
+    def step(count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        return count + 1, process.step(images, count, state)
+
+    loop = (tf.zeros_like(images.y), process.start(images))
+    _, state = tf.while_loop(lambda *_: True, step, loop, maximum_iterations=steps)
+    return process.finish(images, state)
+
+
+def advance(
+    process: Process, images: Images, count: tf.Tensor, state: State, *, steps: int | tf.Tensor, limit: int | tf.Tensor
+) -> tuple[tf.Tensor, State]:
+    """Returns `count` and `state` after at most `limit` more steps, where an image that is broken stays as it is.
+
+    An image is finished when it is broken or its count exceeds `steps`: after the last step it is shown to
+    the model once more. `count` of a broken image is the number of steps that it took.
+    """
+
+    def moving(count: tf.Tensor, state: State) -> tf.Tensor:
+        return ~state["broken"] & (count <= steps)
+
+    def step(count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        shown, new = moving(count, state), process.step(images, count, state)
+        moved = shown & ~new["broken"]
+        kept = {name: tf.where(like(moved, value), value, state[name]) for name, value in new.items()}
+        return count + tf.cast(moved, tf.int32), kept | {"broken": state["broken"] | (shown & new["broken"])}
+
+    return tf.while_loop(lambda *loop: tf.reduce_any(moving(*loop)), step, (count, state), maximum_iterations=limit)
+
+
+def like(values: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Returns values (B,) with as many axes as `images`, the further ones of length 1."""
+    return tf.reshape(values, [-1] + [1] * (images.shape.rank - 1))
+
+
+def image_seeds(seed: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Returns one stateless seed per image, int32 (B, 2): `seed` folded with each image's own number.
+
+    Arguments:
+        seed: int32 of shape (2,), for example `racl_tf.random.fold(seed, "attack")`.
+        index: integer (B,), what identifies an image wherever it lies in a batch.
+    """
+    return tf.map_fn(
+        lambda number: tf.random.experimental.stateless_fold_in(seed, number),
+        tf.cast(index, tf.int32),
+        fn_output_signature=tf.TensorSpec([2], tf.int32),
+    )

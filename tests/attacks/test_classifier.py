@@ -1,0 +1,122 @@
+"""Any classifier as a function of images in [0, 1], traced once, left as it was, and not kept alive."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.attacks import Classifier, fgsm, mim, pgd
+from racl_tf.errors import UsageError
+
+
+class Counted(keras.layers.Layer):
+    """Counts its traces."""
+
+    def __init__(self):
+        super().__init__()
+        self.traces = 0
+
+    def call(self, x):
+        self.traces += 1
+        return keras.ops.reshape(x, (-1, 12))[:, :4]
+
+
+def test_attacks_that_differ_in_numbers_or_batch_size_share_a_trace(images, labels):
+    model, attack = Counted(), pgd(0.1, 0.02, 3)
+    attack(model, images, labels)
+    once = model.traces
+    for other, size in ((attack, 7), (pgd(0.2, 0.01, 5), 4), (pgd(1, 1, 1), 1)):
+        other(model, images[:size], labels[:size], seed=size, index=np.arange(size) + size)
+    assert model.traces == once
+    mim(0.1, 0.02, 3)(model, images, labels)
+    assert model.traces > once
+
+
+def test_new_weights_count(network, images, labels):
+    before = fgsm(0.1)(network, images, labels)
+    network.dense[-1].kernel.assign(-network.dense[-1].kernel)
+    assert not np.allclose(fgsm(0.1)(network, images, labels), before)
+
+
+def test_weights_and_statistics_are_untouched(images, labels):
+    layers = keras.layers
+    model = keras.Sequential(
+        [layers.Conv2D(4, 2), layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5), layers.Dense(4)]
+    )
+    model(images)
+    before = [variable.numpy() for variable in model.variables]
+    results = [pgd(0.1, 0.02, 3)(model, images, labels) for _ in range(2)]
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    np.testing.assert_array_equal(*results)
+
+
+def test_the_cache_lets_a_model_go():
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+    fgsm(0.1)(model, np.full((1, 3), 0.5), [0])
+    alive = weakref.ref(model)
+    del model
+    keras.utils.clear_session()
+    gc.collect()
+    assert alive() is None
+
+
+class Linear(keras.layers.Layer):
+    """logits A x + b on flattened images, or their softmax."""
+
+    def __init__(self, kernel, bias=0.0, activation=None):
+        super().__init__()
+        self.kernel, self.bias, self.activation = kernel, bias, activation
+
+    def call(self, x):
+        logits = keras.ops.reshape(x, (-1, self.kernel.shape[0])) @ self.kernel + self.bias
+        return keras.ops.softmax(logits) if self.activation else logits
+
+
+@pytest.mark.parametrize("bounds", [(0, 255), (-1, 1), (0.5, 4)])
+def test_bounds_are_the_model_s_and_eps_is_in_units_of_0_to_1(kernels, images, labels, bounds):
+    kernel = kernels[0][:, :4]
+    low, high = bounds
+    plain = Linear(kernel)
+    scaled = Linear(kernel / (high - low), -low / (high - low) * kernel.sum(axis=0))  # of low + (high - low) x
+    attack = pgd(0.1, 0.02, 5)
+    moved = attack(Classifier(scaled, bounds=bounds), images, labels)
+    np.testing.assert_allclose(moved, attack(plain, images, labels), atol=1e-4)
+    np.testing.assert_allclose(Classifier(scaled, bounds=bounds).logits(images), plain(images), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+def test_probabilities_are_attacked_by_their_logarithms(kernels, images, labels, loss):
+    """Cross-entropy and margin depend on differences of logits alone, which logarithms of a softmax keep."""
+    kernel, attack = kernels[0][:, :4], pgd(0.1, 0.02, 5, loss=loss)
+    with pytest.warns(UserWarning, match=r"probabilities.*softmax"):
+        moved = attack(Linear(kernel, activation="softmax"), images, labels)
+    np.testing.assert_allclose(moved, attack(Linear(kernel), images, labels), atol=1e-5)
+
+
+def test_logits_that_sum_to_1_once_are_logits(recwarn):
+    model = Linear(np.eye(2, dtype=np.float32))
+    assert not Classifier(model).probabilities
+    fgsm(0.1)(model, np.array([[0.25, 0.75]]), [0])
+    assert not [warning for warning in recwarn if "probabilities" in str(warning.message)]
+
+
+def test_a_function_is_a_classifier(kernels, images, labels):
+    kernel = tf.constant(kernels[0][:, :4])
+    function = Classifier(lambda x: tf.reshape(x, [-1, 12]) @ kernel)
+    attack = mim(0.1, 0.02, 5)
+    np.testing.assert_array_equal(attack(function, images, labels), attack(Linear(kernel), images, labels))
+
+
+@pytest.mark.parametrize("bounds", [(1, 0), (0, np.inf), (0, 1, 2), (np.nan, 1)], ids=str)
+def test_invalid_bounds(bounds):
+    with pytest.raises(UsageError, match=r"two rising numbers.*Received"):
+        Classifier(Linear(np.eye(2)), bounds=bounds)
+
+
+def test_no_classifier():
+    with pytest.raises(UsageError, match=r"Keras model or a function\. Received: str"):
+        Classifier("model.keras")
