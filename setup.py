@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["racl_tf", "racl_tf.*"]) + list(PLACES),
     package_dir={"racl_tf": "racl_tf", **PLACES},
-    package_data={"racl_tf": ["py.typed", "space/*.json"]},
+    package_data={"racl_tf": ["py.typed", "space/*.json", "evaluation/*.json"]},
     install_requires=[
         "absl-py>=2.0",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
@@ -47,7 +47,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"racl-{program} = racl_tf.bin.{program}:run"
-            for program in ("search", "train", "evaluate", "export", "quickstart")
+            for program in ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart")
         ]
     },
 )

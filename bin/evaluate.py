@@ -1,18 +1,22 @@
-"""Attacks the trained network on the test set: prints a table and writes WORKDIR/evaluate/results.json."""
+"""Attacks a model on test images: prints a table, writes outcomes.npz and results.json to WORKDIR/evaluate."""
 
 from ml_collections import ConfigDict
 
 from racl_tf.runs.program import run_program
+from racl_tf.runs.shorthands import ATTACKS, MODEL, THREAT
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.steps import run_evaluation
+    from racl_tf.runs.evaluations import run_evaluation
 
-    print(run_evaluation(config, workdir))
+    evaluation, findings = run_evaluation(config, workdir)
+    print(f"\n{evaluation}")
+    if findings is not None:
+        print(findings)
 
 
 def run() -> None:
-    run_program(evaluate, __doc__, config="cifar10:cpu")
+    run_program(evaluate, __doc__, config="cifar10", shorthands=MODEL | THREAT | ATTACKS)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ def quickstart(config: ConfigDict, workdir: str) -> None:
     import rich
 
     from racl_tf.reporting import render_text
-    from racl_tf.runs.steps import run_evaluation, run_export, run_search, run_training
+    from racl_tf.runs.evaluations import run_evaluation
+    from racl_tf.runs.steps import run_export, run_search, run_training
 
     genotype = run_search(config, workdir)
     run_training(config, workdir)
-    evaluation = run_evaluation(config, workdir)
+    evaluation, findings = run_evaluation(config, workdir)
     path, difference = run_export(config, workdir)
     print()
     rich.print(render_text(genotype))
+    masking = ", ".join(findings.suspicious) if findings else "not looked for"
     print(f"\nDrawing:    {workdir}/search/genotype.png\n\n{evaluation}")
+    print(f"Signs of gradient masking: {masking or 'none'}")
     print(f"SavedModel: {path} (reloaded: logits differ by at most {difference:.1e})")
 
 

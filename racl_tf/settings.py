@@ -26,8 +26,9 @@ def paper_settings() -> ConfigDict:
     config.data.image_size = placeholder(int)  # side that images are resized to; as they are if not given
     config.data.cutout = 0  # side in pixels of the square set to 0 in training images
 
-    config.attack = ConfigDict()  # the threat: L-infinity, in pixels of [0, 1]
-    config.attack.eps = 8 / 255  # radius
+    config.attack = ConfigDict()  # the threat, in training and in evaluation
+    config.attack.norm = "linf"  # or "l2"
+    config.attack.eps = 8 / 255  # radius, in units of pixels in [0, 1]
     config.attack.step_size = 2 / 255  # of one step of PGD
 
     config.search = ConfigDict()
@@ -75,8 +76,21 @@ def paper_settings() -> ConfigDict:
     config.train.validation_steps = 10  # PGD steps on them
 
     config.evaluate = ConfigDict()
-    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")
+    config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
+    config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white
+    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
     config.evaluate.batch_size = 128
+    config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
+
+    config.sweep = ConfigDict()  # robust accuracy over the radius and over the steps of PGD
+    config.sweep.attacks = ("pgd20", "fgsm")  # swept over the radius
+    config.sweep.epsilons = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)
+    config.sweep.steps = (1, 2, 5, 10, 20, 50, 100)  # of PGD, at the threat's radius
+
+    config.transfer = ConfigDict()  # attacks crafted on one model and shown to others
+    config.transfer.models = ()  # as NAME=PATH
+    config.transfer.sources = ()  # names of the models that are attacked; all if empty
+    config.transfer.attack = "pgd20"
     return config
 
 

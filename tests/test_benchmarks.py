@@ -5,15 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 from benchmarks.growth import exponent
+from benchmarks.plain_layers import described
 from benchmarks.timing import interleave, quartiles, ratios
+from racl_tf.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "search_step": {"ours, step, batch 4", "ours, peak memory, batch 4", "constraint alone / step, batch 4"},
     "attacks": {f"{attack}, {name}" for attack in ("FGSM", "PGD", "MIM") for name in ("bound", "ours", "ours, loss")},
+    "autoattack": {f"{norm}, ours{what}" for norm in ("linf", "l2") for what in ("", ", robust accuracy after Square")},
     "adversarial_step": {"adversarial step", "attack pass", "plain training step", "adversarial step / parts"},
     "networks": {"ours, forward", "ours, step", "ours, peak memory"},
     "growth": {"batch 2", "batch 4", "exponent of batch"},
@@ -41,6 +46,30 @@ def test_quick_run(program: str, tmp_path: Path) -> None:
         (reason,) = record["skipped"]
         assert "--pcdarts" in reason
         assert "--torch_python" in reason
+    if program == "autoattack":
+        (reason,) = record["skipped"]
+        assert "--autoattack" in reason
+
+
+def test_plain_layers_carry_their_numbers() -> None:
+    layers = [keras.layers.Conv2D(2, 3, 2, "same", activation="relu"), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input([4, 5, 1]), *layers])
+    shifted = [np.array(values, np.float32) for values in ([2, 3], [4, 5], [6, 7], [8, 9])]
+    layers[1].set_weights(shifted)
+    (convolution, relu, affine), arrays = described(model)
+    assert [convolution["kind"], relu["kind"], affine["kind"]] == ["convolution", "relu", "affine"]
+    assert (convolution["strides"], convolution["pads"]) == ((2, 2), (1, 1, 0, 1))
+    x = np.ones([1, 1, 1, 2], np.float32)
+    carried = x * arrays[affine["arrays"]["scale"]] + arrays[affine["arrays"]["shift"]]
+    np.testing.assert_allclose(carried, layers[1](x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.LayerNormalization(), keras.layers.Activation("tanh"), keras.layers.Conv2D(2, 1, groups=2)]
+)
+def test_other_layers_are_refused_by_name(layer: keras.Layer) -> None:
+    with pytest.raises(UsageError, match=layer.name):
+        described(keras.Sequential([keras.Input([4, 4, 2]), layer]))
 
 
 def test_turns_are_taken_by_all_and_begun_by_each() -> None:

@@ -48,7 +48,7 @@ def test_a_classifier_that_gives_probabilities_is_not_trained() -> None:
 
 def test_the_readme_s_python_example_runs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As printed, but for the data set and the sizes."""
-    example, served = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example, served, attacked = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in example.splitlines() if line]) <= 20
     for printed, small in (
         ('"cifar10", train_size=10000, test_size=1000', '"digits", train_size=256, test_size=64'),
@@ -66,3 +66,15 @@ def test_the_readme_s_python_example_runs(tmp_path: pathlib.Path, monkeypatch: p
     names: dict[str, object] = {}
     exec(compile(served.replace("[1, 32, 32, 3]", "[1, 8, 8, 1]"), "README.md", "exec"), names)
     assert set(names["served"].structured_outputs) == {"logits", "probabilities", "class"}  # type: ignore[attr-defined]
+
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential([keras.Input((8, 8, 1)), *layers]).save("model.keras")
+    for printed, small in (
+        ('load_dataset("cifar10")', 'load_dataset("digits", test_size=10)'),
+        ("attacks.autoattack(8 / 255)", "attacks.autoattack(8 / 255)[:1]"),
+    ):
+        assert printed in attacked
+        attacked = attacked.replace(printed, small)
+    exec(compile(attacked, "README.md", "exec"), names)
+    assert names["adversarial"].shape == (2, 8, 8, 1)  # type: ignore[attr-defined]
+    assert (tmp_path / "runs/mine/outcomes.npz").exists()

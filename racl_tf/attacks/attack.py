@@ -178,6 +178,13 @@ class Attack(abc.ABC):
         arrays = {"x": x, "y": y, "index": index.astype(np.int32)}
         return classifier.call(_perturb, self.form, arrays, seed=seed_pair, numbers=self.numbers).numpy()
 
+    @property
+    def title(self) -> str:
+        """The attack's kind, with its loss, targets and restarts where it has some."""
+        parts = [getattr(self, "loss", ""), "targeted" if self.targets else ""]
+        parts += [f"{self.restarts} restarts" if self.restarts > 1 else ""]
+        return " ".join(part for part in (type(self).__name__, *parts) if part)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the name of the attack's kind and its fields, for records."""
         return {"kind": type(self).__name__} | asdict(cast(Any, self))

@@ -66,12 +66,9 @@ class GradientAttack(Attack):
     def process(self, logits_of: LogitsOf, *, eps: tf.Tensor, step_size: tf.Tensor) -> Process:  # type: ignore[override]
         ball, objective = NORMS[self.norm], LOSSES[self.loss][self.targeted]
 
-        def within(x: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-            return tf.clip_by_value(x + ball.project(delta, eps), 0.0, 1.0)
-
         def start(images: Images) -> State:
             x = images.x
-            first = within(x, ball.start(images.seeds, x, eps)) if self.random_start else x
+            first = ball.keep(x, ball.start(images.seeds, x, eps), eps) if self.random_start else x
             state = {"adversarial": first, "broken": tf.zeros_like(images.y, tf.bool)}
             return state | ({"momentum": tf.zeros_like(x)} if self.decay > 0 else {})
 
@@ -87,6 +84,6 @@ class GradientAttack(Attack):
             if self.decay > 0:
                 normed = tf.math.divide_no_nan(gradient, per_image(tf.reduce_sum, tf.abs(gradient)))
                 gradient = new["momentum"] = self.decay * state["momentum"] + normed
-            return new | {"adversarial": within(x, moved - x + step_size * ball.direction(gradient))}
+            return new | {"adversarial": ball.keep(x, moved - x + step_size * ball.direction(gradient), eps)}
 
         return Process(start, step)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from racl_tf.attacks.noise import normals, uniforms
+
 
 class Norm(NamedTuple):
     """What an attack needs of a norm."""
@@ -15,6 +17,10 @@ class Norm(NamedTuple):
     direction: Callable[[tf.Tensor], tf.Tensor]
     project: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     start: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+    def keep(self, x: tf.Tensor, delta: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        """Returns x + delta, delta projected on the eps-ball, and cut to [0, 1]."""
+        return tf.clip_by_value(x + self.project(delta, eps), 0.0, 1.0)
 
 
 def linf_direction(gradient: tf.Tensor) -> tf.Tensor:
@@ -29,10 +35,7 @@ def linf_project(delta: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
 
 def linf_start(seeds: tf.Tensor, x: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     """Returns perturbations of images like `x`, uniform in [-eps, eps] per pixel, image i drawn from `seeds[i]`."""
-    shape = tf.shape(x)[1:]
-    unit = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(shape, seed, -1.0, 1.0), seeds, fn_output_signature=tf.float32
-    )
+    unit = 2 * uniforms(seeds, 0, x.shape[1:].num_elements()) - 1
     return eps * tf.reshape(unit, tf.shape(x))
 
 
@@ -57,9 +60,8 @@ def l2_start(seeds: tf.Tensor, x: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     The first d coordinates of a uniform point on the unit sphere of d + 2 dimensions are
     uniform in the d-dimensional ball (Voelker et al., 2017).
     """
-    size = tf.reduce_prod(tf.shape(x)[1:])
-    normal = tf.map_fn(lambda seed: tf.random.stateless_normal([size + 2], seed), seeds, fn_output_signature=tf.float32)
-    return eps * tf.reshape(l2_direction(normal)[:, :size], tf.shape(x))
+    size = x.shape[1:].num_elements()
+    return eps * tf.reshape(l2_direction(normals(seeds, 0, size + 2))[:, :size], tf.shape(x))
 
 
 def per_image(reduce: Callable[..., tf.Tensor], values: tf.Tensor) -> tf.Tensor:

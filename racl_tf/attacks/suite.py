@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+from racl_tf.attacks.apgd import APGD
+from racl_tf.attacks.attack import Attack
+from racl_tf.attacks.autoattack import autoattack
 from racl_tf.attacks.gradient import GradientAttack
 from racl_tf.errors import unknown
 
@@ -37,20 +40,29 @@ def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str
     }
 
 
-def by_name(name: str, eps: float, step_size: float, norm: str = "linf") -> GradientAttack:
-    """Returns the attack of that name in `standard_suite`, or "mimN" (N steps of eps / N) or "pgdN" (of `step_size`).
+def by_name(name: str, eps: float, step_size: float, norm: str = "linf") -> tuple[Attack, ...]:
+    """Returns the attack of that name, or the attacks of an ensemble.
+
+    Known are those of `standard_suite`, "mimN" (N steps of eps / N), "pgdN" (N steps of `step_size`), "autoattack",
+    "autoattack_rand" (for models that are random at inference) and AutoAttack's parts: "apgd" (on cross-entropy),
+    "apgd_dlr", "apgd_t" (on targeted DLR), "fab" and "square".
 
     Raises:
         UsageError: for any other name; the nearest is suggested.
 
-    >>> by_name("pgd7", 8 / 255, 2 / 255).steps
+    >>> by_name("pgd7", 8 / 255, 2 / 255)[0].steps
     7
     """
-    suite = standard_suite(eps, step_size, norm)
+    suite: dict[str, tuple[Attack, ...]] = {
+        name: (attack,) for name, attack in standard_suite(eps, step_size, norm).items()
+    }
+    suite |= {"autoattack": autoattack(eps, norm), "autoattack_rand": autoattack(eps, norm, version="rand")}
+    suite |= zip(("apgd", "apgd_t", "fab", "square"), ((part,) for part in suite["autoattack"]), strict=True)
+    suite |= {"apgd_dlr": (APGD(eps, norm=norm, loss="dlr"),)}
     if name in suite:
         return suite[name]
     found = re.fullmatch(r"(mim|pgd)([1-9]\d*)", name)
     if not found:
         raise unknown("attack", name, suite)
     steps = int(found[2])
-    return mim(eps, eps / steps, steps, norm=norm) if found[1] == "mim" else pgd(eps, step_size, steps, norm=norm)
+    return (mim(eps, eps / steps, steps, norm=norm) if found[1] == "mim" else pgd(eps, step_size, steps, norm=norm),)

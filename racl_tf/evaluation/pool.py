@@ -42,7 +42,7 @@ def pursue(
     Yields:
         The outcomes that are new, one for each finished run, and the number of steps made in runs that are not.
     """
-    runs = attack.runs(subjects.ranked.shape[1])
+    runs = attack.runs(subjects.classes)
     limit = min(max(attack.steps // 25, 1), 25)  # steps between two looks at what has fallen
     seed_pair = random.fold(seed, "attack")
     queue, rows, batch = deque(pending), np.zeros((0, 2), int), None

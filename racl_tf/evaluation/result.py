@@ -1,6 +1,5 @@
 """What an evaluation found: which images stand under which attack, and the figures made of that."""
 
-import io
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.pool import STANDS
+from racl_tf.evaluation.terminal import as_text
 from racl_tf.files import write_json
 from racl_tf.version import __version__
 
@@ -50,6 +49,7 @@ class Evaluation:
     Arguments:
         labels: true labels, int32 (N,).
         predictions: classes predicted for the clean images, int32 (N,).
+        classes: the number of classes.
         fates: of each image under the attacks of each name; those of images misclassified clean mean nothing.
         attacks: the attacks by name; several by one name are an ensemble.
         seed: of the attacks' noise.
@@ -57,6 +57,7 @@ class Evaluation:
 
     labels: np.ndarray
     predictions: np.ndarray
+    classes: int
     fates: dict[str, Fates]
     attacks: dict[str, Plan]
     seed: int
@@ -95,6 +96,11 @@ class Evaluation:
         """Returns the 95% Wilson interval of `accuracy(name)`."""
         return wilson_interval(self.count(name), len(self.labels))
 
+    def stages(self, name: str) -> list[int]:
+        """Returns how many images stand after each attack of an ensemble, the last being `count(name)`."""
+        ends = np.cumsum([attack.runs(self.classes) for attack in self.attacks[name]])
+        return [int(np.sum(self.clean & (self.fates[name].passed >= end))) for end in ends]
+
     def success_rate(self, name: str) -> float:
         """Returns the share of the images correct clean that fell to `name`; NaN if none was correct."""
         standing, attacked = self.count(name), self.count("clean")
@@ -108,11 +114,13 @@ class Evaluation:
             if name != "clean":
                 row["success_rate"] = self.success_rate(name) if self.count("clean") else None
             if name in self.attacks:
-                row["attacks"] = [attack.as_dict() for attack in self.attacks[name]]
+                stages = zip(self.attacks[name], self.stages(name), strict=True)
+                row["attacks"] = [attack.as_dict() | {"correct_after": left} for attack, left in stages]
             return row
 
         return {
             "images": len(self.labels),
+            "classes": self.classes,
             "seed": self.seed,
             "versions": {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
             "results": {name: figures(name) for name in self.names},
@@ -125,7 +133,7 @@ class Evaluation:
 
     def table(self) -> Table:
         """Returns the figures as a table for the terminal."""
-        table = Table(title=f"{len(self.correct['clean'])} images, seed {self.seed}", box=box.ASCII2)
+        table = Table(title=f"{len(self.labels)} images, seed {self.seed}", box=box.ASCII2)
         table.add_column("attack")
         for heading in ("correct", "accuracy %", "95% interval", "success rate %"):
             table.add_column(heading, justify="right")
@@ -134,13 +142,13 @@ class Evaluation:
             success = "" if name == "clean" else f"{100 * self.success_rate(name):.2f}"
             accuracy = f"{100 * self.accuracy(name):.2f}"
             table.add_row(name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success)
+            if len(plan := self.attacks.get(name, ())) > 1:
+                for attack, left in zip(plan, self.stages(name), strict=True):
+                    table.add_row(f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", "")
         return table
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=100, color_system=None)
-        with console.capture() as capture:
-            console.print(self.table())
-        return capture.get()
+        return as_text(self.table())
 
 
 def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:

@@ -68,10 +68,10 @@ def evaluate(
     _check_attacks(plans)
     subjects = classify(model, data, batch_size=batch_size)
     for attack in itertools.chain(*plans.values()):
-        attack.check_classes(subjects.ranked.shape[1])
+        attack.check_classes(subjects.classes)
     blank = Fates(np.zeros(len(subjects.labels), np.int32), np.full(len(subjects.labels), STANDS, np.int32))
     fates = {name: Fates(blank.passed.copy(), blank.steps.copy()) for name in plans}
-    evaluation = Evaluation(subjects.labels, subjects.predictions, fates, plans, seed)
+    evaluation = Evaluation(subjects.labels, subjects.predictions, subjects.classes, fates, plans, seed)
     path = None if folder is None else pathlib.Path(folder) / "outcomes.npz"
     if path is not None:
         _restore(evaluation, path)
@@ -96,7 +96,7 @@ def attack_all(
         save: called now and then.
     """
     plan, fates, saved = evaluation.attacks[name], evaluation.fates[name], time.monotonic()
-    runs = [attack.runs(subjects.ranked.shape[1]) for attack in plan]
+    runs = [attack.runs(subjects.classes) for attack in plan]
     costs = np.repeat([attack.steps + 1 for attack in plan], runs)
     left = np.append(np.cumsum(costs[::-1])[::-1], 0)  # steps still to make at most, by runs passed
 
@@ -105,7 +105,7 @@ def attack_all(
 
     with tqdm(total=(total := to_do()), desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
         for attack, end in zip(plan, np.cumsum(runs), strict=True):
-            first = end - attack.runs(subjects.ranked.shape[1])
+            first = end - attack.runs(subjects.classes)
             rows = np.flatnonzero(evaluation.clean & fates.stands & (fates.passed < end))
             pending = [
                 (row, run) for row, run in zip(rows.tolist(), (fates.passed[rows] - first).tolist(), strict=True)

@@ -39,6 +39,11 @@ class Subjects:
     batch_size: int
 
     @property
+    def classes(self) -> int:
+        """The number of classes K."""
+        return self.ranked.shape[1]
+
+    @property
     def predictions(self) -> np.ndarray:
         """The predicted classes of the clean images, int32 (N,)."""
         return self.ranked[:, 0]

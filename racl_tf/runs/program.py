@@ -6,8 +6,9 @@ import os
 import pathlib
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
 
 import absl.logging
 from absl import app, flags
@@ -19,15 +20,31 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 
-def run_program(step: Callable[[ConfigDict, str], None], description: str, *, config: str) -> None:
+class Shorthand(NamedTuple):
+    """A flag that changes settings: how it does that with a configuration and the flag's text, and its help."""
+
+    apply: Callable[[ConfigDict, str], None]
+    help: str
+
+
+def run_program(
+    step: Callable[[ConfigDict, str], None],
+    description: str,
+    *,
+    config: str,
+    shorthands: Mapping[str, Shorthand] = MappingProxyType({}),
+) -> None:
     """Parses the command line and runs a step; a mistake of the user's ends in one paragraph and status 1.
 
     Arguments:
         step: takes the configuration and the run's folder.
         description: what `--help` says first.
         config: the configuration used if none is given.
+        shorthands: flags that change settings, by name.
     """
     flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.", required=True)
+    for name, shorthand in shorthands.items():
+        flags.DEFINE_string(name, None, shorthand.help)
     sys.modules["__main__"].__doc__ = description
 
     def parse(arguments: Sequence[str]) -> list[str]:
@@ -38,9 +55,13 @@ def run_program(step: Callable[[ConfigDict, str], None], description: str, *, co
                 "A configuration: NAME or NAME:VARIANT (such as cifar10:cpu) or the path of a .py file; "
                 "--config.SECTION.FIELD=VALUE changes a setting.",
             )
-            for name in ("workdir", "config"):  # so that --help lists them
+            for name in ("workdir", "config", *shorthands):  # so that --help lists them
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
-            return flags.FLAGS(_with_config_paths(arguments))
+            rest = flags.FLAGS(_with_config_paths(arguments))
+            for name, shorthand in shorthands.items():
+                if (text := flags.FLAGS[name].value) is not None:
+                    _apply(name, shorthand, text)
+            return rest
         except UsageError as error:
             return _exit(str(error))
         except (AttributeError, KeyError) as error:
@@ -61,6 +82,13 @@ def run_program(step: Callable[[ConfigDict, str], None], description: str, *, co
             sys.exit(130)
 
     app.run(main, flags_parser=parse)
+
+
+def _apply(name: str, shorthand: Shorthand, text: str) -> None:
+    try:
+        shorthand.apply(flags.FLAGS.config, text)
+    except (ValueError, ZeroDivisionError, TypeError):
+        raise UsageError(f"Received --{name}={text}. Expected: {shorthand.help}") from None
 
 
 def _show_our_messages_only() -> None:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.architecture.constraint import ConfidenceConstraint
 from racl_tf.architecture.distribution import LogNormalArchitecture
-from racl_tf.attacks import by_name, pgd
+from racl_tf.attacks import pgd
 from racl_tf.data import (
     Augmentation,
     Dataset,
@@ -24,7 +24,6 @@ from racl_tf.data import (
     steps_per_epoch,
 )
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import Evaluation, evaluate
 from racl_tf.export import export_saved_model, verify_saved_model
 from racl_tf.files import read_table, write_json
 from racl_tf.networks.genotype_network import GenotypeNetwork
@@ -92,10 +91,10 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
     """Returns the compiled search model of a configuration."""
     _set_precision(config)
-    settings = config.search
+    settings, threat = config.search, config.attack
     attack = None
     if settings.attack_steps:
-        attack = pgd(config.attack.eps, config.attack.step_size, settings.attack_steps)
+        attack = pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm)
     constraint = None
     if settings.constraint:
         constraint = ConfidenceConstraint(
@@ -203,27 +202,15 @@ def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total
     adversarial = settings.attack_steps > 0
     trainer = AdversarialTrainer(
         network,
-        pgd(threat.eps, threat.step_size, settings.attack_steps) if adversarial else None,
-        validation_attack=pgd(threat.eps, threat.step_size, settings.validation_steps) if adversarial else None,
+        pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm) if adversarial else None,
+        validation_attack=pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
+        if adversarial
+        else None,
         auxiliary_weight=settings.auxiliary_weight,
         seed=config.seed,
     )
     trainer.compile(_sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     return trainer
-
-
-def run_evaluation(config: ConfigDict, workdir: str) -> Evaluation:
-    """Attacks the best checkpoint on the test set and writes results.json and outcomes.npz to `workdir/evaluate`."""
-    network = load_network(workdir)
-    step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
-    attacks = {name: by_name(name, config.attack.eps, config.attack.step_size) for name in config.evaluate.attacks}
-    test = load_data(config).test
-    folder = step.begin()
-    evaluation = evaluate(
-        network, test, attacks, batch_size=config.evaluate.batch_size, seed=config.seed, folder=folder
-    )
-    write_json(folder / "results.json", {"dataset": config.data.name, **evaluation.as_dict()})
-    return evaluation
 
 
 def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
@@ -244,10 +231,19 @@ def load_network(workdir: str) -> keras.Model:
     Raises:
         UsageError: there is none.
     """
+    return keras.saving.load_model(network_path(workdir), compile=False)
+
+
+def network_path(workdir: str) -> pathlib.Path:
+    """Returns the path of the best checkpoint of the training in `workdir`.
+
+    Raises:
+        UsageError: there is none.
+    """
     path = pathlib.Path(workdir).expanduser() / "train" / "best.keras"
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
-    return keras.saving.load_model(path, compile=False)
+    return path
 
 
 def _genotype(config: ConfigDict, workdir: str) -> Genotype:

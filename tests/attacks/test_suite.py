@@ -1,8 +1,10 @@
 """The names mean what the paper's evaluation means by them."""
 
+from dataclasses import replace
+
 import pytest
 
-from racl_tf.attacks import GradientAttack, by_name, standard_suite
+from racl_tf.attacks import GradientAttack, autoattack, by_name, standard_suite
 from racl_tf.errors import UsageError
 
 EPS, STEP = 8 / 255, 2 / 255
@@ -20,10 +22,22 @@ def test_standard_suite():
 
 def test_names():
     for name, attack in standard_suite(EPS, STEP).items():
-        assert by_name(name, EPS, STEP) == attack
+        assert by_name(name, EPS, STEP) == (attack,)
     assert by_name("mim10", EPS, STEP) == by_name("mim", EPS, STEP)
-    assert by_name("mim20", EPS, STEP) == GradientAttack(EPS, EPS / 20, 20, decay=1.0)
-    assert by_name("pgd7", EPS, STEP) == GradientAttack(EPS, STEP, 7, random_start=True)
+    assert by_name("mim20", EPS, STEP) == (GradientAttack(EPS, EPS / 20, 20, decay=1.0),)
+    assert by_name("pgd7", EPS, STEP) == (GradientAttack(EPS, STEP, 7, random_start=True),)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_autoattack_and_its_parts(norm):
+    whole = by_name("autoattack", EPS, STEP, norm)
+    assert whole == autoattack(EPS, norm)
+    assert whole == sum((by_name(part, EPS, STEP, norm) for part in ("apgd", "apgd_t", "fab", "square")), ())
+    first, second = by_name("autoattack_rand", EPS, STEP, norm)
+    assert (replace(first, eot=1),) == by_name("apgd", EPS, STEP, norm)
+    assert (replace(second, eot=1),) == by_name("apgd_dlr", EPS, STEP, norm)
+    for name in ("fgsm", "mim", "pgd10", "pgd7", "mim3"):
+        assert by_name(name, EPS, STEP, norm)[0].norm == norm
 
 
 @pytest.mark.parametrize(

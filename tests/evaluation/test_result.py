@@ -1,20 +1,24 @@
 """The figures of a small evaluation whose outcome is written by hand."""
 
+import importlib.resources
 import json
 from dataclasses import asdict
 
+import jsonschema
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from racl_tf.attacks import fgsm, pgd
+from racl_tf.attacks.apgd import APGD
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import Evaluation, Fates, save_results, wilson_interval
 from racl_tf.version import __version__
 
 
 def fates(stands):
+    """One run each; who falls does so after 3 steps."""
     return Fates(np.array(stands, np.int32), np.where(stands, -1, 3).astype(np.int32))
 
 
@@ -24,6 +28,7 @@ def evaluation():
     return Evaluation(
         np.array([0, 1, 2, 3, 4], np.int32),
         np.array([0, 1, 2, 3, 0], np.int32),
+        5,
         {"fgsm": fates([1, 1, 0, 1, 1]), "pgd20": fates([1, 0, 1, 1, 0])},
         {"fgsm": (fgsm(0.1),), "pgd20": (pgd(0.1, 0.02, 20),)},
         seed=7,
@@ -53,7 +58,7 @@ def test_results_file(evaluation, tmp_path):
     assert results["versions"] == {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}
     assert list(results["results"]) == ["clean", "fgsm", "pgd20", "worst_case"]
     fgsm_row = results["results"]["fgsm"]
-    assert fgsm_row.pop("attacks") == [{"kind": "GradientAttack", **asdict(fgsm(0.1))}]
+    assert fgsm_row.pop("attacks") == [{"kind": "GradientAttack", **asdict(fgsm(0.1)), "correct_after": 3}]
     assert fgsm_row == {
         "correct": 3, "accuracy": 0.6, "success_rate": 0.25, "interval": list(wilson_interval(3, 5))
     }  # fmt: skip
@@ -61,7 +66,7 @@ def test_results_file(evaluation, tmp_path):
 
 def test_no_rate_among_no_images():
     wrong = np.ones(3, np.int32)
-    none = Evaluation(0 * wrong, wrong, {"fgsm": fates([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
+    none = Evaluation(0 * wrong, wrong, 2, {"fgsm": fates([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
     assert none.count("fgsm") == 0
     assert np.isnan(none.success_rate("fgsm"))
     assert none.as_dict()["results"]["fgsm"]["success_rate"] is None
@@ -73,3 +78,42 @@ def test_text(evaluation):
     assert rows["clean"] == ["4", "80.00", "37.55", "to", "96.38"]
     assert rows["worst_case"] == ["2", "40.00", "11.76", "to", "76.93", "50.00"]
     assert str(evaluation).isascii()
+
+
+@pytest.fixture
+def ensemble():
+    """4 images under two attacks, the first on 2 targets: falls in run 1, run 2, the second attack's run, stands."""
+    return Evaluation(
+        np.arange(4, dtype=np.int32),
+        np.arange(4, dtype=np.int32),
+        3,
+        {"both": Fates(np.array([0, 1, 2, 3], np.int32), np.array([5, 0, 9, -1], np.int32))},
+        {"both": (APGD(0.1, targets=9), pgd(0.1, 0.02, 20, restarts=1))},
+        seed=0,
+    )
+
+
+def test_an_ensemble_says_what_stands_after_each_attack(ensemble):
+    """With 3 classes there are 2 targets, so the first attack has 2 runs."""
+    assert ensemble.stages("both") == [2, 1]
+    rows = {
+        cells[0]: cells[1]
+        for cells in (line.strip("| ").split("|") for line in str(ensemble).splitlines())
+        if len(cells) > 1
+    }
+    rows = {name.strip(): count.strip() for name, count in rows.items()}
+    assert rows["after APGD cross_entropy targeted"] == "2"
+    assert rows["after GradientAttack cross_entropy"] == rows["both"] == "1"
+    attacks = ensemble.as_dict()["results"]["both"]["attacks"]
+    assert [(row["kind"], row["correct_after"]) for row in attacks] == [("APGD", 2), ("GradientAttack", 1)]
+
+
+def test_results_conform_to_the_schema(evaluation, ensemble):
+    schema = json.loads(importlib.resources.files("racl_tf.evaluation").joinpath("results.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for results in (evaluation, ensemble):
+        jsonschema.validate(json.loads(json.dumps(results.as_dict())), schema)
+    broken = json.loads(json.dumps(ensemble.as_dict()))
+    broken["results"]["both"]["accuracy"] = 1.5
+    with pytest.raises(jsonschema.ValidationError, match=r"1\.5"):
+        jsonschema.validate(broken, schema)

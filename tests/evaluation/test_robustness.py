@@ -216,7 +216,7 @@ def test_image_set_equals_its_arrays():
 def test_standard_suite_by_default():
     result = evaluate(Threshold(), (IMAGES, LABELS), progress=False)
     assert result.names == ("clean", "fgsm", "mim", "pgd10", "pgd20", "pgd100", "worst_case")
-    assert result.attacks["pgd20"] == (by_name("pgd20", 8 / 255, 2 / 255),)
+    assert result.attacks["pgd20"] == by_name("pgd20", 8 / 255, 2 / 255)
 
 
 def test_nothing_correct_means_nothing_attacked():

@@ -1,9 +1,11 @@
 """A whole run on the digits, interrupted and continued."""
 
+import importlib.resources
 import importlib.util
 import json
 import pathlib
 
+import jsonschema
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
-from racl_tf.runs import steps
+from racl_tf.runs import evaluations, steps
 from racl_tf.space import GENOTYPES, Genotype
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,14 +77,19 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     assert [row["epoch"] for row in history] == ["1"]
     assert Genotype.load(tmp_path / "train/genotype.json") == GENOTYPES["pc_darts"]
 
-    evaluation = steps.run_evaluation(config, workdir)
-    again = steps.run_evaluation(config, workdir)
-    assert str(again) == str(evaluation)
+    evaluation, findings = evaluations.run_evaluation(config, workdir)
+    again, found = evaluations.run_evaluation(config, workdir)
+    assert (str(again), str(found)) == (str(evaluation), str(findings))
     network = keras.saving.load_model(best, compile=False)
     test = steps.load_data(config).test
     predictions = np.argmax(network.predict(test.images(), verbose=0), -1)
     np.testing.assert_array_equal(evaluation.correct["clean"], predictions == test.y)
-    assert json.loads((tmp_path / "evaluate/results.json").read_text())["images"] == len(test)
+    results = json.loads((tmp_path / "evaluate/results.json").read_text())
+    schema = importlib.resources.files("racl_tf.evaluation").joinpath("results.schema.json").read_text()
+    jsonschema.validate(results, json.loads(schema))
+    assert results["images"] == len(test)
+    assert results["model"] == "train/best.keras"
+    assert len(results["masking"]["findings"]) > 5
 
     path, difference = steps.run_export(config, workdir)
     assert difference < 1e-5
@@ -94,7 +101,7 @@ def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path:
     with pytest.raises(UsageError, match="Run racl-search"):
         steps.run_training(config, str(tmp_path))
     with pytest.raises(UsageError, match="Run racl-train"):
-        steps.run_evaluation(config, str(tmp_path))
+        evaluations.run_evaluation(config, str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])

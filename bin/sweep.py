@@ -1,0 +1,22 @@
+"""Measures robust accuracy over the radius and over PGD's steps: writes curves and pictures to WORKDIR/sweep."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+from racl_tf.runs.shorthands import MODEL, SWEEP, THREAT
+
+
+def sweep(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.evaluations import run_sweep
+
+    for name, curve in run_sweep(config, workdir).items():
+        print(f"\n{name}\n{curve}")
+    print(f"{workdir}/sweep/eps.png\n{workdir}/sweep/steps.png")
+
+
+def run() -> None:
+    run_program(sweep, __doc__, config="cifar10", shorthands=MODEL | THREAT | SWEEP)
+
+
+if __name__ == "__main__":
+    run()

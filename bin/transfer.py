@@ -1,0 +1,20 @@
+"""Crafts images on some models and shows them to all: writes the accuracies and a picture to WORKDIR/transfer."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+from racl_tf.runs.shorthands import THREAT, TRANSFER
+
+
+def transfer(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.evaluations import run_transfer
+
+    print(f"\n{run_transfer(config, workdir)}\n{workdir}/transfer/transfer.png")
+
+
+def run() -> None:
+    run_program(transfer, __doc__, config="cifar10", shorthands=THREAT | TRANSFER)
+
+
+if __name__ == "__main__":
+    run()

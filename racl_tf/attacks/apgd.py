@@ -1,0 +1,198 @@
+"""Auto-PGD: projected ascent that chooses its own step size (Croce and Hein, 2020, arXiv 2003.01690)."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+
+import tensorflow as tf
+
+from racl_tf.attacks.attack import Attack, is_positive_integer
+from racl_tf.attacks.losses import LOSSES, needed_classes
+from racl_tf.attacks.noise import normals, uniforms
+from racl_tf.attacks.norms import NORMS, Norm, per_image
+from racl_tf.attacks.process import Images, LogitsOf, Process, State, like
+
+MOMENTUM = 0.75  # alpha: the share of the new step in a move
+RHO = 0.75  # the share of steps since the last checkpoint that must have raised the loss
+
+
+@dataclass(frozen=True)
+class APGD(Attack):
+    """Auto-PGD, Algorithm 1 of Croce and Hein (2020): a white-box attack whose step size falls by what it achieves.
+
+    With P the projection, d the norm's steepest direction and f the loss, a move is
+
+        z(k) = P(x(k) + eta d(grad f(x(k)))),
+        x(k+1) = P(x(k) + alpha (z(k) - x(k)) + (1 - alpha) (x(k) - x(k-1))),  x(1) = z(0),
+
+    with alpha = 0.75 and at first eta = 2 eps. At each of the `checkpoints` eta is halved, and x(k) goes back to the
+    best point so far, if since the last checkpoint (1) less than rho = 0.75 of the moves have raised f or (2) neither
+    eta has been halved there nor the best value of f has risen since.
+
+    The start is random at distance eps, before the images' range cuts it. The result is the point of largest f.
+
+    Arguments:
+        eps: radius of the ball in units of pixels in [0, 1]; in (0, 1] for "linf", positive for "l2".
+        steps: number of moves, at least 1.
+        norm: a name in `NORMS`, "linf" or "l2".
+        loss: a name in `LOSSES`, "cross_entropy", "margin" or "dlr".
+        restarts: number of random starts, at least 1.
+        targets: number of classes to approach in turn, the likeliest first, with the loss in its targeted form;
+            0 to leave the label. `targets=9, loss="dlr"` is APGD-T.
+        eot: number of evaluations that logits, loss and gradient are means of, for a model that is random
+            (expectation over transformation).
+
+    Differences from the authors' code, where it differs from their Algorithm 1: condition 1 is a strict inequality,
+    the first move is compared with the start's loss rather than with 0, and the first after a halving with the
+    best point's, where it starts.
+
+    Raises:
+        UsageError: for a value outside its range or an unknown name.
+
+    >>> APGD(8 / 255).checkpoints
+    (22, 41, 57, 70, 80, 87, 93, 99)
+    """
+
+    eps: float
+    steps: int = 100
+    _: KW_ONLY
+    norm: str = "linf"
+    loss: str = "cross_entropy"
+    restarts: int = 1
+    targets: int = 0
+    eot: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_known("loss", LOSSES)
+        self._require("targets", self.targets == 0 or is_positive_integer(self.targets), "an integer of at least 0")
+        self._require("eot", is_positive_integer(self.eot), "a positive integer")
+
+    @property
+    def needed_classes(self) -> int:
+        return needed_classes(self.loss, self.targets > 0)
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The numbers of moves after which the step size is judged.
+
+        They are ceil(p_j steps), p_0 = 0, p_1 = 0.22, p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06).
+        """
+        percents, window = [22], 22
+        while percents[-1] < 100:
+            window = max(window - 3, 6)
+            percents.append(percents[-1] + window)
+        return tuple(sorted({-(-percent * self.steps // 100) for percent in percents if percent <= 100}))
+
+    def process(self, logits_of: LogitsOf, *, eps: tf.Tensor) -> Process:  # type: ignore[override]
+        ball = NORMS[self.norm]
+        look = _look(logits_of, LOSSES[self.loss][self.targets > 0], self.eot)
+        windows = self._windows()
+
+        def start(images: Images) -> State:
+            first = ball.keep(images.x, eps * _far(ball, self.norm, images), eps)
+            return {
+                "adversarial": first,
+                "broken": tf.zeros_like(images.y, tf.bool),
+                "previous": first,
+                "best": first,
+                "best_gradient": tf.zeros_like(first),
+            } | {name: tf.fill(tf.shape(images.y), value) for name, value in _START.items()}
+
+        def seen(images: Images, state: State) -> tuple[State, tf.Tensor]:
+            moved = state["adversarial"]
+            logits, loss, gradient = look(moved, images.target if self.targets else images.y)
+            better = loss > state["best_loss"]
+            new = {
+                "broken": tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
+                "loss": loss,
+                "rises": state["rises"] + tf.cast(loss > state["loss"], tf.float32),
+                "best": tf.where(like(better, moved), moved, state["best"]),
+                "best_loss": tf.where(better, loss, state["best_loss"]),
+                "best_gradient": tf.where(like(better, moved), gradient, state["best_gradient"]),
+            }
+            return state | new, gradient
+
+        def step(images: Images, count: tf.Tensor, state: State) -> State:
+            x, moved, state, gradient = images.x, state["adversarial"], *seen(images, state)
+            state, halve = _judged(state, tf.gather(windows, tf.minimum(count, self.steps)))
+            back = like(halve, x)
+            here = tf.where(back, state["best"], moved)
+            direction = ball.direction(tf.where(back, state["best_gradient"], gradient))
+            ahead = ball.keep(x, here - x + eps * like(state["size"], x) * direction, eps)
+            alpha = like(tf.where(count == 0, 1.0, MOMENTUM), x)
+            delta = here - x + alpha * (ahead - here) + (1 - alpha) * (here - state["previous"])
+            return state | {"adversarial": ball.keep(x, delta, eps), "previous": here}
+
+        def finish(images: Images, state: State) -> tf.Tensor:
+            return seen(images, state)[0]["best"]
+
+        return Process(start, step, finish)
+
+    def _windows(self) -> tf.Tensor:
+        """For every number of moves that is a checkpoint the moves since the last one, 0 for all others."""
+        windows, last = [0.0] * (self.steps + 1), 0
+        for checkpoint in self.checkpoints:
+            windows[checkpoint] = float(checkpoint - last)
+            last = checkpoint
+        return tf.constant(windows)
+
+
+# Of the bookkeeping per image: the step size in units of eps, the last loss (which nothing exceeds before the first
+# look), the moves since the last checkpoint that raised it, the best loss now and at the last checkpoint, and
+# whether the step size was halved there.
+_START = {
+    "size": 2.0,
+    "loss": float("inf"),
+    "rises": 0.0,
+    "best_loss": -float("inf"),
+    "checked_loss": -float("inf"),
+    "halved": False,
+}
+
+
+def _judged(state: State, window: tf.Tensor) -> tuple[State, tf.Tensor]:
+    """Returns the state after the checkpoint that ends a window of moves, if there is one, and whom it sends back."""
+    check = window > 0
+    stuck = ~state["halved"] & (state["best_loss"] == state["checked_loss"])
+    halve = check & ((state["rises"] < RHO * window) | stuck)
+    new = {
+        "size": tf.where(halve, state["size"] / 2, state["size"]),
+        "loss": tf.where(halve, state["best_loss"], state["loss"]),
+        "rises": tf.where(check, 0.0, state["rises"]),
+        "checked_loss": tf.where(check, state["best_loss"], state["checked_loss"]),
+        "halved": tf.where(check, halve, state["halved"]),
+    }
+    return state | new, halve
+
+
+def _far(ball: Norm, norm: str, images: Images) -> tf.Tensor:
+    """Returns random perturbations of norm 1."""
+    size = images.x.shape[1:].num_elements()
+    if norm == "l2":
+        return ball.direction(tf.reshape(normals(images.seeds, 0, size), tf.shape(images.x)))
+    cube = tf.reshape(2 * uniforms(images.seeds, 0, size) - 1, tf.shape(images.x))
+    return cube / per_image(tf.reduce_max, tf.abs(cube))
+
+
+def _look(
+    logits_of: LogitsOf, objective: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], times: int
+) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
+    """Returns a function from images and labels to logits, loss and its gradient, means over so many evaluations."""
+
+    def once(moved: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(moved)
+            logits = logits_of(moved)
+            loss = objective(logits, labels)
+        gradient = tape.gradient(loss, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return [logits, loss, gradient]
+
+    def mean(moved: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        def add(number: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return number + 1, [total + value for total, value in zip(sums, once(moved, labels), strict=True)]
+
+        loop = (tf.constant(1), once(moved, labels))
+        sums = tf.while_loop(lambda number, _: number < times, add, loop, parallel_iterations=1)[1]
+        return [total / times for total in sums]
+
+    return once if times == 1 else mean

@@ -1,0 +1,200 @@
+"""Attacks by transfer: images crafted on one model and shown to others (Tables 2 and 3 of the paper)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich import box
+from rich.table import Table
+from tqdm import tqdm
+
+from racl_tf.attacks import Attack, Classifier
+from racl_tf.errors import UsageError, unknown
+from racl_tf.evaluation.intervals import wilson_interval
+from racl_tf.evaluation.subjects import Subjects, classify
+from racl_tf.evaluation.terminal import as_text
+from racl_tf.files import write_table
+
+if TYPE_CHECKING:
+    from racl_tf.evaluation.subjects import Data
+
+    Models = Mapping[str, keras.Model | Classifier]
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How many images each target classifies correctly, clean and after an attack on each source.
+
+    An image that a target misclassifies clean counts as fallen for it. A source and a target of one name are
+    one model, and their figure is that of the white-box attack.
+
+    Arguments:
+        standing: number of images that stand, by source and target; the source "clean" is no attack at all.
+        images: number of all images.
+        attack: by which the images were crafted.
+        seed: of the attack's noise.
+    """
+
+    standing: dict[str, dict[str, int]]
+    images: int
+    attack: Attack
+    seed: int
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return tuple(self.standing[CLEAN])
+
+    def count(self, source: str, target: str) -> int:
+        """Returns the number of images that `target` classifies correctly clean and as crafted on `source`."""
+        if source not in self.standing:
+            raise unknown("source", source, self.standing)
+        if target not in self.targets:
+            raise unknown("target", target, self.targets)
+        return self.standing[source][target]
+
+    def accuracy(self, source: str, target: str) -> float:
+        """Returns the share of all images that stand; with the source "clean", the target's clean accuracy."""
+        return self.count(source, target) / self.images
+
+    def interval(self, source: str, target: str) -> tuple[float, float]:
+        """Returns the 95% Wilson interval of `accuracy(source, target)`."""
+        return wilson_interval(self.count(source, target), self.images)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns for each source and target the number of standing images, their share and its interval."""
+        rows = []
+        for source, counts in self.standing.items():
+            for target, count in counts.items():
+                low, high = self.interval(source, target)
+                row = {"source": source, "target": target, "standing": count, "images": self.images}
+                rows.append(row | {"accuracy": self.accuracy(source, target), "low": low, "high": high})
+        return rows
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all figures with what they were measured by, ready for JSON."""
+        return {"images": self.images, "seed": self.seed, "attack": self.attack.as_dict(), "rows": self.rows()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the figures to a CSV file, a row for each source and target, atomically."""
+        write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
+
+    def markdown(self) -> str:
+        """Returns the accuracies in percent as a Markdown table, a row for each source."""
+        lines = [["source \\ target", *self.targets], ["---", *["---:"] * len(self.targets)], *self._cells()]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+    def table(self) -> Table:
+        """Returns the accuracies in percent as a table for the terminal, a row for each source."""
+        table = Table(title=f"accuracy % of {self.images} images, seed {self.seed}", box=box.ASCII2)
+        table.add_column("source \\ target")
+        for target in self.targets:
+            table.add_column(target, justify="right")
+        for line in self._cells():
+            table.add_row(*line)
+        return table
+
+    def __str__(self) -> str:
+        return as_text(self.table())
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            [source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets)]
+            for source in self.standing
+        ]
+
+
+def transfer(
+    sources: Models,
+    targets: Models,
+    data: Data,
+    attack: Attack,
+    *,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = True,
+) -> Transfer:
+    """Returns how images crafted on each source do on each target.
+
+    Every image is attacked with all steps, whether the source misclassifies it before or not. It is crafted once
+    for each source and shown to all targets. Its noise depends on `seed` and its place in `data` alone.
+
+    Arguments:
+        sources: the models attacked, by name: Keras models from images in [0, 1] to logits, or `Classifier`s.
+        targets: the models shown the result, by name; a name that is also a source's means the same model.
+        data: images and true labels.
+        attack: not targeted.
+        batch_size: number of images attacked at once.
+        seed: of the attack's noise.
+        progress: whether to show a bar with the time left.
+
+    Raises:
+        UsageError: for models that do not fit the data or each other, data or models that cannot be attacked,
+            a targeted attack, or one name for two models.
+
+    >>> from racl_tf.attacks import fgsm
+    >>> model = keras.Sequential([keras.layers.Dense(2, kernel_initializer="identity")])
+    >>> data = np.array([[0.6, 0.5], [0.9, 0.5]]), np.array([0, 0])
+    >>> transfer({"a": model}, {"a": model}, data, fgsm(0.1), progress=False).accuracy("a", "a")
+    0.5
+    """
+    if attack.targeted:
+        raise UsageError("The attack is targeted, but robustness is about leaving the true class. Use targeted=False.")
+    subjects = _classify_all(sources, targets, data, batch_size)
+    clean = {name: subjects[name].correct for name in targets}
+    standing = {source: {target: 0 for target in targets} for source in sources}
+    labels = next(iter(subjects.values())).labels
+    with tqdm(total=len(labels) * len(sources), desc="transfer", unit="image", disable=not progress) as bar:
+        for source in sources:
+            for index in np.split(np.arange(len(labels)), range(batch_size, len(labels), batch_size)):
+                crafted = _craft(subjects[source], attack, index, seed)
+                for target in targets:
+                    predicted = subjects[target].classifier.logits(crafted).argmax(axis=1)
+                    standing[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
+                bar.update(len(index))
+    accuracies = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
+    return Transfer(accuracies | standing, len(labels), attack, seed)
+
+
+def _craft(subjects: Subjects, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
+    return attack(subjects.classifier, subjects.images(index), subjects.labels[index], seed=seed, index=index)
+
+
+def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, Subjects]:
+    """Returns every model with the data by name, after checking that they belong together."""
+    if not sources or not targets:
+        raise UsageError(f"Transfer needs a source and a target. Received: {len(sources)} and {len(targets)}.")
+    if CLEAN in sources:
+        raise UsageError(f"A source cannot be named {CLEAN!r}, which names another row of the results.")
+    for name in sources.keys() & targets.keys():
+        if sources[name] is not targets[name]:
+            raise UsageError(f"{name!r} names two models, one source and one target. Give each its own name.")
+    models = {**sources, **targets}
+    shape = np.shape(data[0] if isinstance(data, tuple) else data.x)[1:]
+    for name, model in models.items():
+        declared = getattr(model, "input_shape", None)
+        if isinstance(declared, tuple) and not _fits(declared[1:], shape):
+            raise UsageError(f"The model {name!r} takes images of shape {declared[1:]}, but the data's are {shape}.")
+    subjects = {}
+    for name, model in models.items():
+        try:
+            subjects[name] = classify(model, data, batch_size=batch_size)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise UsageError(f"The model {name!r} cannot be shown the data: {error}") from error
+    classes = {name: known.ranked.shape[1] for name, known in subjects.items()}
+    if len(set(classes.values())) > 1:
+        counts = ", ".join(f"{name!r} {count}" for name, count in classes.items())
+        raise UsageError(f"All models must have the same number of classes. Received: {counts}.")
+    return subjects
+
+
+def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    return len(declared) == len(shape) and all(axis in (None, size) for axis, size in zip(declared, shape, strict=True))

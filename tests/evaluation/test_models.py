@@ -1,0 +1,114 @@
+"""Classifiers from files are those that were saved, and are attacked alike."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from racl_tf.attacks import APGD, pgd
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import evaluate, load_classifier
+from racl_tf.export import export_saved_model
+from racl_tf.networks.genotype_network import GenotypeNetwork
+
+LAYERS = keras.layers
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return rng.random((12, 8, 8, 3), np.float32), rng.integers(0, 4, 12).astype(np.int32)
+
+
+def functional():
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, LAYERS.Dense(4)(LAYERS.Flatten()(LAYERS.Conv2D(4, 3, activation="relu")(inputs))))
+
+
+def sequential():
+    layers = [LAYERS.Rescaling(2.0, -1.0), LAYERS.Conv2D(4, 3), LAYERS.BatchNormalization(), LAYERS.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers, LAYERS.Dropout(0.5), LAYERS.Dense(4)])
+
+
+def ours():
+    return GenotypeNetwork("darts", num_classes=4, channels=4, cells=3, input_shape=(8, 8, 3))
+
+
+def outcome(model, data, eps):
+    """Labels are the model's own predictions, so that there is something to attack."""
+    x, _ = data
+    attacks = {"pgd": pgd(eps, eps / 4, 5), "apgd": APGD(eps, 5)}
+    y = model(x).numpy().argmax(axis=1) if isinstance(model, keras.Model) else model.logits(x).argmax(axis=1)
+    return evaluate(model, (x, y), attacks, progress=False)
+
+
+@pytest.mark.parametrize(("make", "eps"), [(functional, 0.05), (sequential, 0.05), (ours, 1.0)])
+def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, tmp_path):
+    model = make()
+    model.save(tmp_path / "model.keras")
+    export_saved_model(model, tmp_path / "ours", class_names=list("abcd"))
+    names = ["model.keras", "ours"]
+    if make is not ours:  # which Keras itself does not export
+        model.export(tmp_path / "keras", format="tf_saved_model", verbose=False)
+        names.append("keras")
+    expected = outcome(model, data, eps)
+    assert any(not fates.stands.all() for fates in expected.fates.values())
+    for name in names:
+        loaded = load_classifier(tmp_path / name)
+        np.testing.assert_allclose(loaded.logits(data[0]), model(data[0]), rtol=1e-4, atol=1e-5)
+        found = outcome(loaded, data, eps)
+        for attack, fates in expected.fates.items():
+            np.testing.assert_array_equal(found.fates[attack].steps, fates.steps, err_msg=f"{name} {attack}")
+
+
+def test_bounds_are_passed_on(data, tmp_path):
+    model = functional()
+    model.save(tmp_path / "model.keras")
+    loaded = load_classifier(tmp_path / "model.keras", bounds=(-1, 3))
+    np.testing.assert_allclose(loaded.logits(data[0]), model(4 * data[0] - 1), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"no model '.*missing.keras'"):
+        load_classifier(tmp_path / "missing.keras")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="not the folder of a SavedModel"):
+        load_classifier(tmp_path / "empty")
+    (tmp_path / "text.keras").write_text("no")
+    with pytest.raises(UsageError, match="cannot be loaded as a Keras model"):
+        load_classifier(tmp_path / "text.keras")
+
+
+def test_a_lambda_layer_is_not_executed(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), LAYERS.Lambda(lambda x: x * 2)])
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(UsageError, match=r"cannot be loaded.*[Ll]ambda"):
+        load_classifier(tmp_path / "lambda.keras")
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        ({}, "no signature 'logits' or 'serving_default'"),
+        ({"serving_default": ("x", "z")}, "must take one input"),
+        ({"other": ("x",)}, "It has: other"),
+    ],
+    ids=str,
+)
+def test_signatures_that_do_not_fit(signatures, message, tmp_path):
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 4], tf.float32)
+
+    def serve(names):
+        def one(x):
+            return {"y": x}
+
+        def two(x, z):
+            return {"y": x + z}
+
+        return tf.function(two if len(names) == 2 else one).get_concrete_function(*[spec] * len(names))
+
+    module.functions = {name: serve(arguments) for name, arguments in signatures.items()}
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.functions)
+    with pytest.raises(UsageError, match=message):
+        load_classifier(tmp_path / "saved")
