@@ -1,8 +1,6 @@
 """The Lipschitz constants lambda_o of a supernet's operations, tracked by power iteration."""
 
-import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,9 +10,9 @@ import tensorflow as tf
 from racl_tf.architecture.spectral import depthwise_operator_norm, gain, leading_vectors, power_iteration
 from racl_tf.errors import unknown
 from racl_tf.layers.batch_norm import EPSILON
-from racl_tf.layers.mixed_edges import MixedEdges
+from racl_tf.layers.mixed_edges import BLOCKS, NORMALISED, SIZES
 from racl_tf.networks.supernet import Supernet
-from racl_tf.space import INPUTS, NODES, OPERATIONS, edges_from
+from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, edges_from
 
 READINGS = ("matrix", "operator")
 #: Where each edge stands when edges are listed source by source.
@@ -52,21 +50,22 @@ class OperationNorms(keras.layers.Layer):
         self.reading = reading
         self.batch_norm = batch_norm
         self._vectors = {
-            group: self.add_weight(
-                (stack.shape[0], stack.shape[-1]),
+            name: self.add_weight(
+                (*stack.shape[:2], stack.shape[-1]),
                 lambda *_, start=leading_vectors(stack.numpy()), **__: start,  # noqa: B008
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
-                name=f"vectors_{group}",
+                name=f"vectors_{name}",
             )
-            for group, stack in ((group, _stacked(kernels)) for group, kernels in _groups(supernet).items())
-            if not self._is_exact(group)
+            for stacks in _stacks(supernet).values()
+            for name, stack in stacks.items()
+            if not self._is_exact(name)
         }
         self.built = True
 
-    def _is_exact(self, group: str) -> bool:
-        return self.reading == "operator" and group.startswith("depthwise")
+    def _is_exact(self, name: str) -> bool:
+        return self.reading == "operator" and name.startswith("depthwise")
 
     def measure(self, supernet: Supernet) -> tf.Tensor:
         """Takes one step of power iteration and returns ln(lambda_o) (cells, 14, 8), -inf for zero.
@@ -74,59 +73,63 @@ class OperationNorms(keras.layers.Layer):
         `supernet` is the one this was made for, or one of equal shape.
         """
         norms = {
-            group: iter(tf.split(self._norms(group, _stacked(kernels)), [kernel.shape[1] for kernel in kernels]))
-            for group, kernels in _groups(supernet).items()
+            kind: tf.concat([self._norms(name, stack) for name, stack in stacks.items()], 1)
+            for kind, stacks in _stacks(supernet).items()
         }
-        cells = []
-        for cell in supernet.cells:
-            by_source = tf.concat([self._constants(layer, norms) for layer in cell.sources], 0)
-            cells.append(tf.gather(by_source, _BY_EDGE))
-        return tf.stop_gradient(tf.math.log(tf.stack(cells)))
+        factors = tf.concat([norms[f"depthwise_{size}x{size}"] for size in SIZES], 0) * norms["pointwise"]
+        strides = np.array(
+            [layer.stride for cell in supernet.cells for layer in cell.sources for _ in range(layer.edges)]
+        )
+        strided = tf.constant(np.flatnonzero(strides == 2)[:, None])
+        skips = tf.maximum(norms["skip_even"], norms["skip_odd"])[0]
+        constants = {
+            "none": tf.zeros(strides.shape),
+            "max_pool_3x3": tf.ones(strides.shape),
+            "avg_pool_3x3": tf.constant(strides**-0.5, tf.float32),
+            "skip_connect": tf.tensor_scatter_nd_update(tf.ones(strides.shape), strided, skips),
+        }
+        for operation, factor in zip(BLOCKS, tf.unstack(factors), strict=True):
+            constants[operation] = constants.get(operation, 1.0) * factor
+        if self.batch_norm:
+            for operation, factor in zip(NORMALISED, tf.unstack(_normalisations(supernet)), strict=True):
+                constants[operation] *= factor
+        by_source = tf.stack([constants[operation] for operation in OPERATIONS], -1)
+        by_cell = tf.reshape(by_source, [len(supernet.cells), len(EDGES), len(OPERATIONS)])
+        return tf.stop_gradient(tf.math.log(tf.gather(by_cell, _BY_EDGE, axis=1)))
 
-    def _norms(self, group: str, stack: tf.Tensor) -> tf.Tensor:
-        """Returns the norms (n,) of matrices (n, rows, columns), for which power iteration takes one step."""
-        if self._is_exact(group):
-            return depthwise_operator_norm(stack, size=math.isqrt(stack.shape[1]))
-        vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[group]))
-        self._vectors[group].assign(vectors)
+    def _norms(self, name: str, stack: tf.Tensor) -> tf.Tensor:
+        """Returns the norms (blocks, n) of matrices (blocks, n, rows, columns), after a step of power iteration."""
+        if self._is_exact(name):
+            return depthwise_operator_norm(stack, size=math.isqrt(stack.shape[2]))
+        vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[name]))
+        self._vectors[name].assign(vectors)
         return gain(stack, vectors)
 
-    def _constants(self, layer: MixedEdges, norms: dict[str, Iterator[tf.Tensor]]) -> tf.Tensor:
-        """Returns lambda (E, 8) of one source's edges, taking the next norms of its kernels' groups."""
-        one = tf.ones([layer.edges])
-        constants = {
-            "none": 0 * one,
-            "max_pool_3x3": one,
-            "avg_pool_3x3": layer.stride**-0.5 * one,
-            "skip_connect": one,
-        }
-        for operation, kernels in layer.convolution_matrices().items():
-            factors = [next(norms[_group(operation, i, kernel)]) for i, kernel in enumerate(kernels)]
-            combine = tf.maximum if operation == "skip_connect" else tf.multiply
-            constants[operation] = functools.reduce(combine, factors)
-        if self.batch_norm:
-            for operation, layers in layer.normalisations().items():
-                for norm in layers:
-                    factors = tf.math.rsqrt(tf.convert_to_tensor(norm.moving_variance) + EPSILON)
-                    constants[operation] *= tf.reduce_max(tf.reshape(factors, [-1, layer.mixed]), -1)
-        return tf.stack([constants[operation] for operation in OPERATIONS], -1)
 
+def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
+    """Returns the matrices (blocks, n, rows, columns) of each kind, and of each size of them by a name.
 
-def _group(operation: str, position: int, kernel: tf.Tensor) -> str:
-    kind = "depthwise" if operation != "skip_connect" and position % 2 == 0 else "dense"
-    return f"{kind}_{kernel.shape[0]}x{kernel.shape[2]}"
-
-
-def _groups(supernet: Supernet) -> dict[str, list[tf.Tensor]]:
-    """Returns all kernels (rows, E, columns) of one kind and size together, cell by cell and source by source."""
-    groups: dict[str, list[tf.Tensor]] = {}
+    They are stacked edge by edge, source by source and cell by cell: sizes only grow with the depth.
+    """
+    matrices: dict[str, dict[str, list[tf.Tensor]]] = {}
     for cell in supernet.cells:
         for layer in cell.sources:
-            for operation, kernels in layer.convolution_matrices().items():
-                for position, kernel in enumerate(kernels):
-                    groups.setdefault(_group(operation, position, kernel), []).append(kernel)
-    return groups
+            for kind, kernels in layer.matrices().items():
+                name = f"{kind}_{layer.mixed}"
+                matrices.setdefault(kind, {}).setdefault(name, []).append(kernels)
+    return {
+        kind: {name: tf.transpose(tf.concat(kernels, 2), [0, 2, 1, 3]) for name, kernels in sizes.items()}
+        for kind, sizes in matrices.items()
+    }
 
 
-def _stacked(kernels: list[tf.Tensor]) -> tf.Tensor:
-    return tf.transpose(tf.concat(kernels, 1), [1, 0, 2])
+def _normalisations(supernet: Supernet) -> tf.Tensor:
+    """Returns the factors (9, n) of NORMALISED, the largest 1 / sqrt(moving variance), with edges as in `_stacks`."""
+    columns = []
+    for cell in supernet.cells:
+        for layer in cell.sources:
+            factors = tf.split(tf.math.rsqrt(layer.moving_variance + EPSILON), layer.norm_channels)
+            largest = [tf.reduce_max(tf.reshape(factor, [-1, layer.mixed]), -1) for factor in factors]
+            largest += [tf.ones([layer.edges])] * (len(NORMALISED) - len(largest))
+            columns.append(tf.stack([tf.broadcast_to(values, [layer.edges]) for values in largest]))
+    return tf.concat(columns, 1)

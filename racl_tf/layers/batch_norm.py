@@ -1,5 +1,6 @@
 """Batch normalisation by the fused kernel, exact over replicas."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -35,36 +36,16 @@ class BatchNorm(keras.layers.Layer):
             self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
         self.built = True
 
-    def call(self, inputs: tf.Tensor, training: bool = False, scale: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns the normalised inputs (..., channels).
-
-        `scale`, shape (channels,), takes the place of the trainable scale of a layer that has
-        none: the kernel applies it, and returns its gradient, at no further cost.
-        """
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the normalised inputs (..., channels)."""
         inputs = tf.cast(inputs, self.compute_dtype)
-        if self.affine:
-            scale, offset = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        else:
-            offset = tf.zeros(self.moving_mean.shape)
-            scale = tf.ones(self.moving_mean.shape) if scale is None else scale
-        moving = [tf.convert_to_tensor(statistic) for statistic in (self.moving_mean, self.moving_variance)]
-        if training and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            outputs, *statistics = _normalise_over_replicas(inputs, scale, offset)
-            moved = [MOMENTUM * before + (1 - MOMENTUM) * now for before, now in zip(moving, statistics, strict=True)]
-        else:
-            outputs, *moved, _, _, _ = tf.raw_ops.FusedBatchNormV3(
-                x=inputs,
-                scale=scale,
-                offset=offset,
-                mean=moving[0],
-                variance=moving[1],
-                epsilon=EPSILON,
-                exponential_avg_factor=1 - MOMENTUM,
-                is_training=bool(training),
-            )
-        if training:
-            for variable, value in zip((self.moving_mean, self.moving_variance), moved, strict=True):
-                variable.assign(tf.stop_gradient(value))
+        factors = [self.gamma, self.beta] if self.affine else [tf.ones(inputs.shape[-1:]), tf.zeros(inputs.shape[-1:])]
+        scale, offset = map(tf.convert_to_tensor, factors)
+        moving = (self.moving_mean, self.moving_variance)
+        if not training:
+            return normalise(inputs, scale, offset, *map(tf.convert_to_tensor, moving))
+        outputs, *statistics = normalise_by_batch(inputs, scale, offset)
+        follow(moving, statistics)
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -72,6 +53,70 @@ class BatchNorm(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "affine": self.affine}
+
+
+class StackedNorms:
+    """One pass through several batch normalisations whose moving statistics lie side by side in two variables.
+
+    They are read once and, by `update`, written once for all, which keeps graphs small.
+
+    Arguments:
+        moving: the variables of the means and of the variances, (sum of channels,).
+        channels: of each normalisation, in order.
+        training: whether to normalise by the statistics of the batch and to follow them.
+    """
+
+    def __init__(self, moving: Sequence[keras.Variable], channels: Sequence[int], *, training: bool) -> None:
+        self._moving = moving
+        self._batch: list[Sequence[tf.Tensor]] = [()] * len(channels)
+        self._training = training
+        if not training:
+            split = (tf.split(tf.convert_to_tensor(variable), channels) for variable in moving)
+            self._batch = list(zip(*split, strict=True))
+
+    def __call__(self, index: int, images: tf.Tensor, scale: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns images normalised by the statistics at `index`, times a scale (channels,).
+
+        The kernel applies the scale, and returns its gradient, at no further cost.
+        """
+        channels = images.shape[-1:]
+        scale, offset = tf.ones(channels) if scale is None else scale, tf.zeros(channels)
+        if not self._training:
+            return normalise(images, scale, offset, *self._batch[index])
+        outputs, *self._batch[index] = normalise_by_batch(images, scale, offset)
+        return outputs
+
+    def update(self) -> None:
+        """Moves the moving statistics towards the batch's, once all normalisations have been passed in training."""
+        if self._training:
+            follow(self._moving, [tf.concat(statistic, 0) for statistic in zip(*self._batch, strict=True)])
+
+
+def follow(moving: Sequence[keras.Variable], statistics: Sequence[tf.Tensor]) -> None:
+    """Moves moving statistics a tenth of the way towards those of a batch."""
+    for variable, now in zip(moving, statistics, strict=True):
+        variable.assign(MOMENTUM * tf.convert_to_tensor(variable) + (1 - MOMENTUM) * now)
+
+
+def normalise(
+    images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+) -> tf.Tensor:
+    """Returns (images - mean) / sqrt(variance + epsilon) * scale + offset; all but images (channels,), float32."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=EPSILON, is_training=False
+    ).y
+
+
+def normalise_by_batch(
+    images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns images normalised by the batch's statistics, and these: the mean and the unbiased variance."""
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return _normalise_over_replicas(images, scale, offset)
+    # The same kernel; of the first version TensorFlow does not make up gradients (zeros) of the statistics.
+    kernel = tf.raw_ops.FusedBatchNorm if images.dtype == tf.float32 else tf.raw_ops.FusedBatchNormV3
+    unused = tf.zeros([0])
+    return kernel(x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON)[:3]
 
 
 def _normalise_over_replicas(

@@ -4,6 +4,8 @@ Strided kernels are padded by half a kernel on both sides (TensorFlow's `SAME` i
 pixel off for even sizes), so every output has ceil(size / stride) rows and columns.
 """
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,19 +25,37 @@ def convolution(images: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int] =
     return tf.nn.conv2d(images, kernel, strides, [[0, 0], _half(height), _half(width), [0, 0]])
 
 
-def grouped_pointwise(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Returns the grouped 1x1 convolution with a kernel (1, 1, in / groups, out).
+def side_by_side(kernel: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the 1x1 kernel (..., 1, groups * in, out) that convolves images side by side with one kernel.
 
-    Few channels are convolved with one block-diagonal kernel, which takes less time than grouped kernels do
-    (whose gradients, besides, exist on some CPUs only); many channels group by group.
+    The images' outputs are weighted and summed.
+
+    Arguments:
+        kernel: (..., 1, in, out), for each image.
+        weights: (groups, 1, out), of each output of each image.
     """
-    *_, inputs, outputs = kernel.shape
-    groups = images.shape[-1] // inputs
+    *stack, _, inputs, outputs = kernel.shape
+    return tf.reshape(kernel * weights, [*stack, 1, weights.shape[0] * inputs, outputs])
+
+
+def block_diagonal(kernels: tf.Tensor, groups: int) -> tf.Tensor:
+    """Returns grouped 1x1 kernels (..., 1, 1, in, groups * out) as kernels for ungrouped convolutions.
+
+    For few channels these take less time than grouped ones do (whose gradients, besides, exist on some CPUs only).
+    Kernels of many channels, and of one group, are returned as they are.
+    """
+    *_, inputs, outputs = kernels.shape
+    if groups == 1 or inputs > _FEW:
+        return kernels
+    group_of_output = np.arange(outputs) // (outputs // groups)
+    own = group_of_output == np.arange(groups)[:, None]
+    return side_by_side(kernels, tf.constant(own[:, None], kernels.dtype))
+
+
+def grouped_pointwise(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Returns the grouped 1x1 convolution with a kernel (1, 1, in / groups, out), group by group."""
+    groups = images.shape[-1] // kernel.shape[2]
     if groups == 1:
-        return convolution(images, kernel)
-    if inputs <= _FEW:
-        blocks = np.kron(np.eye(groups), np.ones([inputs, outputs // groups]))
-        kernel = tf.tile(kernel, [1, 1, groups, 1]) * tf.constant(blocks, kernel.dtype)
         return convolution(images, kernel)
     parts = zip(tf.split(images, groups, -1), tf.split(kernel, groups, -1), strict=True)
     return tf.concat([convolution(part, block) for part, block in parts], -1)
@@ -60,10 +80,14 @@ def depthwise(images: tf.Tensor, kernel: tf.Tensor, stride: int = 1, dilation: i
     """
     if stride > 1 and dilation == stride:
         images, stride, dilation = subsample(images, stride), 1, 1
-    if stride == 1:
+    if dilation > 1:
         return tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[dilation, dilation])
+    # tf.nn.depthwise_conv2d adds constants to a graph for the dilation that there is none of.
+    convolve = partial(tf.raw_ops.DepthwiseConv2dNative, input=images, filter=kernel)
+    if stride == 1:
+        return convolve(strides=[1, 1, 1, 1], padding="SAME")
     half = _half(kernel.shape[0])
-    return tf.nn.depthwise_conv2d(images, kernel, [1, stride, stride, 1], [[0, 0], half, half, [0, 0]])
+    return convolve(strides=[1, stride, stride, 1], padding="EXPLICIT", explicit_paddings=[0, 0, *half, *half, 0, 0])
 
 
 def subsample(images: tf.Tensor, stride: int) -> tf.Tensor:
@@ -78,7 +102,9 @@ def max_pool(images: tf.Tensor, stride: int = 1) -> tf.Tensor:
     """Returns the maximum of each 3x3 window (outside the image: minus infinity)."""
     if stride == 1:
         return tf.nn.max_pool2d(images, 3, 1, "SAME")
-    return tf.nn.max_pool2d(images, 3, stride, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    # XLA knows no pool with padding of its own.
+    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=images.dtype.min)
+    return tf.nn.max_pool2d(padded, 3, stride, "VALID")
 
 
 def average_pool(images: tf.Tensor, stride: int = 1) -> tf.Tensor:

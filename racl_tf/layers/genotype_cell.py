@@ -12,12 +12,11 @@ from racl_tf.space import Cell
 Shape = tuple[Any, ...]
 
 
-def preprocess(filters: int, *, reduce: bool, affine: bool, seed: int) -> keras.layers.Layer:
+def preprocess(filters: int, *, reduce: bool, affine: bool, seed: int, dtype: Any) -> keras.layers.Layer:
     """Returns the layer that brings a cell's input to the cell's channels, and to its size if it comes
     from before a reduction."""
-    if reduce:
-        return FactorizedReduction(filters, affine=affine, seed=seed)
-    return ReLUConvBN(filters, affine=affine, seed=seed)
+    layer = FactorizedReduction if reduce else ReLUConvBN
+    return layer(filters, affine=affine, seed=seed, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -49,13 +48,13 @@ class GenotypeCell(keras.layers.Layer):
         self.reduction_before = reduction_before
         self.seed = seed
         self.preprocessing = [
-            preprocess(channels, reduce=reduction_before, affine=True, seed=derive(seed, "input_0")),
-            preprocess(channels, reduce=False, affine=True, seed=derive(seed, "input_1")),
+            preprocess(channels, reduce=reduce, affine=True, seed=derive(seed, name), dtype=self.dtype_policy)
+            for name, reduce in (("input_0", reduction_before), ("input_1", False))
         ]
         self.edges = [edge for edges in self.cell.nodes for edge in edges]
         self.operations = [
             OPERATION_LAYERS[edge.operation](
-                channels, 2 if reduction and edge.source < 2 else 1, derive(seed, f"edge_{index}")
+                channels, 2 if reduction and edge.source < 2 else 1, derive(seed, f"edge_{index}"), self.dtype_policy
             )
             for index, edge in enumerate(self.edges)
         ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from racl_tf.layers import functional
@@ -10,6 +11,9 @@ from racl_tf.layers.genotype_cell import Shape, preprocess
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.random import derive
 from racl_tf.space import EDGES, INPUTS, NODES, edges_from
+
+#: The edges that leave each node.
+LEAVING = [edges_from(source) for source in range(INPUTS + NODES - 1)]
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -41,18 +45,19 @@ class MixedCell(keras.layers.Layer):
         self.partial = partial
         self.seed = seed
         self.preprocessing = [
-            preprocess(channels, reduce=reduction_before, affine=False, seed=derive(seed, "input_0")),
-            preprocess(channels, reduce=False, affine=False, seed=derive(seed, "input_1")),
+            preprocess(channels, reduce=reduce, affine=False, seed=derive(seed, name), dtype=self.dtype_policy)
+            for name, reduce in (("input_0", reduction_before), ("input_1", False))
         ]
         self.sources = [
             MixedEdges(
                 channels,
-                len(edges_from(source)),
+                len(edges),
                 stride=2 if reduction and source < INPUTS else 1,
                 partial=partial,
                 seed=derive(seed, f"source_{source}"),
+                dtype=self.dtype_policy,
             )
-            for source in range(INPUTS + NODES - 1)
+            for source, edges in enumerate(LEAVING)
         ]
 
     def build(self, input_shape: list[Shape]) -> None:
@@ -74,14 +79,17 @@ class MixedCell(keras.layers.Layer):
         states = [layer(state, training=training) for layer, state in zip(self.preprocessing, inputs, strict=True)]
         mixtures: list[list[tf.Tensor]] = [[] for _ in range(NODES)]
         bypasses: list[list[tf.Tensor]] = [[] for _ in range(NODES)]
+        by_source = np.concatenate(LEAVING)
+        leaving = [len(edges) for edges in LEAVING]
+        alphas = tf.split(tf.gather(tf.transpose(alpha), by_source, axis=1), leaving, 1)
+        betas = tf.split(tf.gather(beta, by_source), leaving)
         for source, layer in enumerate(self.sources):
             if source >= INPUTS:
                 node = source - INPUTS
                 states.append(self._node(mixtures[node], bypasses[node]))
-            edges = edges_from(source)
-            outputs = layer(states[source], tf.gather(alpha, edges), tf.gather(beta, edges), training=training)
+            outputs = layer(states[source], alphas[source], betas[source], training=training)
             for terms, values in zip((mixtures, bypasses), outputs, strict=True):
-                for edge, value in zip(edges, values, strict=bool(values)):
+                for edge, value in zip(LEAVING[source], values, strict=bool(values)):
                     terms[EDGES[edge][1] - INPUTS].append(value)
         states.append(self._node(mixtures[-1], bypasses[-1]))
         return tf.concat(states[INPUTS:], -1)

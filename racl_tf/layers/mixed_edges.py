@@ -7,34 +7,34 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.layers import functional
-from racl_tf.layers.batch_norm import BatchNorm
-from racl_tf.layers.operations import SeparableConv, uniform
+from racl_tf.layers.batch_norm import StackedNorms
+from racl_tf.layers.operations import uniform
 from racl_tf.random import derive
 from racl_tf.space import OPERATIONS
 
-#: Depthwise kernel size, dilation and number of blocks of the operations that have convolutions.
-_CONVOLUTIONS = {
-    "sep_conv_3x3": (3, 1, 2),
-    "sep_conv_5x5": (5, 1, 2),
-    "dil_conv_3x3": (3, 2, 1),
-    "dil_conv_5x5": (5, 2, 1),
-}
+#: The sizes of the depthwise kernels.
+SIZES = (3, 5)
+#: The operations with convolutions, one entry a block of depthwise and 1x1 convolution and normalisation, size by size.
+BLOCKS = tuple(f"{kind}_{size}x{size}" for size in SIZES for kind in ("sep_conv", "sep_conv", "dil_conv"))
+#: The operation of each normalisation, in the order of the moving statistics; skips have one at stride 2 only.
+NORMALISED = (*BLOCKS, "max_pool_3x3", "avg_pool_3x3", "skip_connect")
 
 
 @keras.saving.register_keras_serializable("racl_tf")
 class MixedEdges(keras.layers.Layer):
     r"""Applies `beta * sum_o alpha_o * o(x)` (Eq. 5) for every edge that leaves one node.
 
-    All edges that leave a node see the same input. So an operation is one layer for all of
-    them, on a copy of the input for each edge, and ReLU and pools are computed once. Every
-    candidate but skip and zero ends in a batch normalisation without scale, which takes
-    `beta * alpha_o` as its scale; what is the same map for all edges (pools, skip) is weighted and
-    summed by one 1x1 convolution.
+    All edges that leave a node see the same input. So an operation is computed once for all of
+    them, on a copy of the input for each edge, and ReLU and pools only once. Every candidate
+    but skip and zero ends in a batch normalisation without scale, which takes `beta * alpha_o`
+    as its scale; what is the same map for all edges (pools, skip) is weighted and summed by one 1x1 convolution.
 
     With partial channels only the first `channels / partial` go through the mixture, the others bypass it
     (halved by a 2x2 max pool at stride 2) and are weighted by beta alone.
 
-    Channels of what is computed for all edges come edge by edge.
+    Channels of what is computed for all edges come edge by edge. Variables are few, which keeps graphs small:
+    equal kernels of all blocks are one variable, and so are the moving means of all normalisations: of the
+    blocks, the max pool, the average pool and, at stride 2, the skip.
 
     Arguments:
         channels: of the input and of each edge's output.
@@ -54,38 +54,26 @@ class MixedEdges(keras.layers.Layer):
         self.partial = partial
         self.seed = seed
         self.mixed = channels // partial
-        self.convolutions = {
-            operation: SeparableConv(
-                edges * self.mixed,
-                size,
-                stride=stride,
-                dilation=dilation,
-                blocks=blocks,
-                groups=edges,
-                activated=True,
-                affine=False,
-                seed=derive(seed, operation),
-            )
-            for operation, (size, dilation, blocks) in _CONVOLUTIONS.items()
-        }
-        self.max_pool_norm = BatchNorm(affine=False)
-        self.average_pool_norm = BatchNorm(affine=False)
-        if stride == 2:
-            self.skip_norm = BatchNorm(affine=False)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        stacked = (*input_shape[:-1], self.edges * self.mixed)
-        for layer in self.convolutions.values():
-            layer.build(stacked)
-        for norm in (self.max_pool_norm, self.average_pool_norm):
-            norm.build((None, None, None, self.mixed))
+        width = self.edges * self.mixed
+
+        def kernels(name: str, shape: tuple[int, ...], fan_in: int) -> keras.Variable:
+            return self.add_weight(shape, uniform(fan_in, derive(self.seed, name)), name=name)
+
+        self.depthwise = [
+            kernels(f"depthwise_{size}x{size}", (len(BLOCKS) // len(SIZES), size, size, width, 1), size * size)
+            for size in SIZES
+        ]
+        self.pointwise = kernels("pointwise", (len(BLOCKS), 1, 1, self.mixed, width), self.mixed)
+        self.norm_channels = [width] * len(BLOCKS) + [self.mixed] * 2
         if self.stride == 2:
-            halves = {"skip_even": self.mixed // 2, "skip_odd": self.mixed - self.mixed // 2}
-            self.skip_even, self.skip_odd = (
-                self.add_weight((self.mixed, self.edges, half), uniform(self.mixed, derive(self.seed, name)), name=name)
-                for name, half in halves.items()
-            )
-            self.skip_norm.build(stacked)
+            self.skip = kernels("skip", (1, 1, self.mixed, width), self.mixed)
+            self.norm_channels.append(width)
+        statistics: dict[str, Any] = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
+        shape = (sum(self.norm_channels),)
+        self.moving_mean = self.add_weight(shape, "zeros", name="moving_mean", **statistics)
+        self.moving_variance = self.add_weight(shape, "ones", name="moving_variance", **statistics)
         self.built = True
 
     def call(
@@ -95,28 +83,26 @@ class MixedEdges(keras.layers.Layer):
 
         Arguments:
             inputs: the node's output (batch, height, width, channels).
-            alpha: (E, 8), float32, the weights of the operations.
+            alpha: (8, E), float32, the weights of the operations.
             beta: (E,), float32, the weights of the edges.
             training: whether normalisation uses and updates the batch's statistics.
         """
         inputs = tf.cast(inputs, self.compute_dtype)
-        scales = self._scales(alpha * beta[:, None])
+        scales = self._scales(alpha * beta)
+        norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=training)
         mixed, bypassed = tf.split(inputs, [self.mixed, self.channels - self.mixed], -1)
         activated = tf.nn.relu(mixed)
-        repeated = functional.repeat_channels(activated, self.edges)
-        terms = [
-            layer(repeated, training=training, scale=scales[operation])
-            for operation, layer in self.convolutions.items()
-        ]
+        terms = self._convolutions(activated, scales, norms)
         maps = {
-            "max_pool_3x3": self.max_pool_norm(functional.max_pool(mixed, self.stride), training=training),
-            "avg_pool_3x3": self.average_pool_norm(functional.average_pool(mixed, self.stride), training=training),
+            "max_pool_3x3": norms(len(BLOCKS), functional.max_pool(mixed, self.stride)),
+            "avg_pool_3x3": norms(len(BLOCKS) + 1, functional.average_pool(mixed, self.stride)),
         }
         if self.stride == 1:
             maps["skip_connect"] = mixed
         else:
-            terms.append(self._factorized_reduction(activated, scales["skip_connect"], training))
+            terms.append(norms(len(BLOCKS) + 2, self._factorized_reduction(activated), scales["skip_connect"]))
         terms.append(self._weighted_sums(maps, scales))
+        norms.update()
         mixtures = tf.split(tf.add_n(terms), self.edges, -1)
         if self.partial == 1:
             return mixtures, []
@@ -125,52 +111,58 @@ class MixedEdges(keras.layers.Layer):
         return mixtures, [bypassed * scale for scale in tf.unstack(tf.cast(beta, bypassed.dtype))]
 
     def _scales(self, weights: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the weight (E, 8) of each operation for all channels of all edges (E * mixed,)."""
-        columns = tf.tile(tf.transpose(weights)[:, :, None], [1, 1, self.mixed])
-        return dict(zip(OPERATIONS, tf.unstack(tf.reshape(columns, [len(OPERATIONS), -1])), strict=True))
+        """Returns each operation's weights of the edges (E,) for all their channels (E * mixed,)."""
+        channels = np.kron(np.eye(self.edges), np.ones(self.mixed))
+        return dict(zip(OPERATIONS, tf.unstack(tf.matmul(weights, tf.constant(channels, tf.float32))), strict=True))
 
-    def _factorized_reduction(self, images: tf.Tensor, scale: tf.Tensor, training: bool) -> tf.Tensor:
-        """Returns the weighted skip at stride 2 of every edge (batch, h, w, E * mixed)."""
+    def _convolutions(self, images: tf.Tensor, scales: dict[str, tf.Tensor], norms: StackedNorms) -> list[tf.Tensor]:
+        """Returns what each operation with convolutions, weighted, makes of images that ReLU has been applied to."""
+        images = functional.repeat_channels(images, self.edges)
+        depthwise = [kernel for stack in self.depthwise for kernel in tf.unstack(tf.cast(stack, self.compute_dtype))]
+        pointwise = tf.unstack(functional.block_diagonal(tf.cast(self.pointwise, self.compute_dtype), self.edges))
+
+        def block(index: int, images: tf.Tensor, scale: tf.Tensor | None, stride: int, dilation: int) -> tf.Tensor:
+            images = functional.depthwise(images, depthwise[index], stride, dilation)
+            return norms(index, functional.grouped_pointwise(images, pointwise[index]), scale)
+
+        outputs = []
+        for first in range(0, len(BLOCKS), 3):
+            second, dilated = first + 1, first + 2
+            separable = tf.nn.relu(block(first, images, None, self.stride, 1))
+            outputs.append(block(second, separable, scales[BLOCKS[second]], 1, 1))
+            outputs.append(block(dilated, images, scales[BLOCKS[dilated]], self.stride, 2))
+        return outputs
+
+    def _factorized_reduction(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns every edge's skip at stride 2 (batch, h, w, E * mixed): half of its channels from odd pixels."""
         pixels = tf.concat([functional.subsample(images, 2), functional.odd_pixels(images)], -1)
-        even, odd = (tf.cast(kernel, self.compute_dtype) for kernel in (self.skip_even, self.skip_odd))
-        kernel = tf.concat(
-            [tf.pad(even, [[0, 0], [0, 0], [0, odd.shape[-1]]]), tf.pad(odd, [[0, 0], [0, 0], [even.shape[-1], 0]])], 0
-        )
-        width = self.edges * self.mixed
-        outputs = functional.convolution(pixels, tf.reshape(kernel, [1, 1, 2 * self.mixed, width]))
-        return self.skip_norm(outputs, training=training, scale=scale)
+        odd = np.arange(self.mixed) >= self.mixed // 2
+        taken = tf.constant(np.tile([~odd, odd], self.edges)[:, None], self.compute_dtype)
+        return functional.convolution(pixels, functional.side_by_side(tf.cast(self.skip, taken.dtype), taken))
 
     def _weighted_sums(self, maps: dict[str, tf.Tensor], scales: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns the sum of the maps with their weights for every edge, edge by edge (batch, h, w, E * mixed)."""
         weights = tf.cast(tf.stack([scales[operation] for operation in maps]), self.compute_dtype)
-        copies = tf.constant(np.tile(np.eye(self.mixed), self.edges), weights.dtype)
-        kernel = tf.reshape(weights[:, None] * copies, [1, 1, len(maps) * self.mixed, -1])
+        copies = tf.constant(np.tile(np.eye(self.mixed), self.edges)[None, None], weights.dtype)
+        kernel = functional.side_by_side(copies, tf.expand_dims(weights, 1))
         return functional.convolution(tf.concat(list(maps.values()), -1), kernel)
 
-    def convolution_matrices(self) -> dict[str, list[tf.Tensor]]:
-        """Returns the kernels of each operation that has some as matrices, float32, all edges side by side.
+    def matrices(self) -> dict[str, tf.Tensor]:
+        """Returns the kernels of each kind as matrices (blocks, rows, E, columns), float32, all edges side by side.
 
-        A separable or dilated convolution has, block by block, the depthwise one, (size * size, E, mixed): a row is
-        a position in the window, a column a channel, and the pointwise one, (inputs, E, outputs). The skip
-        at stride 2 has that of the even and that of the odd pixels, (mixed, E, half of mixed).
+        A depthwise kernel has a row for each position in the window and a column for each channel, a pointwise one
+        a row for each input and a column for each output. The skip at stride 2 has two, of the even and the odd pixels.
         """
-        matrices = {
-            operation: [
-                tf.reshape(tf.convert_to_tensor(kernel), [-1, self.edges, self.mixed])
-                for pair in zip(layer.depthwise, layer.pointwise, strict=True)
-                for kernel in pair
-            ]
-            for operation, layer in self.convolutions.items()
+        variables = {f"depthwise_{size}x{size}": kernels for size, kernels in zip(SIZES, self.depthwise, strict=True)}
+        shaped = {
+            name: tf.reshape(tf.convert_to_tensor(kernels), [kernels.shape[0], -1, self.edges, self.mixed])
+            for name, kernels in (variables | {"pointwise": self.pointwise}).items()
         }
-        if self.stride == 2:
-            matrices["skip_connect"] = [tf.convert_to_tensor(kernel) for kernel in (self.skip_even, self.skip_odd)]
-        return matrices
-
-    def normalisations(self) -> dict[str, list[BatchNorm]]:
-        """Returns the batch normalisations of each operation that has some, those of pools shared by all edges."""
-        norms = {operation: list(layer.norms) for operation, layer in self.convolutions.items()}
-        norms |= {"max_pool_3x3": [self.max_pool_norm], "avg_pool_3x3": [self.average_pool_norm]}
-        return norms | ({"skip_connect": [self.skip_norm]} if self.stride == 2 else {})
+        if self.stride == 1:
+            return shaped
+        skip = tf.reshape(tf.convert_to_tensor(self.skip), [1, -1, self.edges, self.mixed])
+        even, odd = tf.split(skip, [self.mixed // 2, self.mixed - self.mixed // 2], -1)
+        return shaped | {"skip_even": even, "skip_odd": odd}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,8 @@ from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.random import derive
 
+OperationMaker = Callable[[int, int, int, Any], keras.layers.Layer]
+
 
 def uniform(fan_in: int, seed: int) -> keras.initializers.Initializer:
     """Returns the reference's initialiser of convolutions: uniform in +-1 / sqrt(fan_in)."""
@@ -45,7 +47,7 @@ class ReLUConvBN(keras.layers.Layer):
         self.strides = tuple((vertical, horizontal) for vertical, horizontal in strides)
         self.affine = affine
         self.seed = seed
-        self.norm = BatchNorm(affine)
+        self.norm = BatchNorm(affine, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
@@ -94,9 +96,6 @@ class SeparableConv(keras.layers.Layer):
         stride: of the first block.
         dilation: of every block; with a stride it has to equal the stride.
         blocks: how many.
-        groups: of the 1x1 convolutions; several make several operations, each on its own channels, into one.
-        activated: whether the inputs have gone through a ReLU already.
-        affine: whether the normalisations have a scale and offset.
         seed: of the initial kernels.
     """
 
@@ -108,23 +107,17 @@ class SeparableConv(keras.layers.Layer):
         stride: int = 1,
         dilation: int = 1,
         blocks: int = 1,
-        groups: int = 1,
-        activated: bool = False,
-        affine: bool = True,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)  # a scale stays float32 under a mixed policy
+        super().__init__(**kwargs)
         self.channels = channels
         self.kernel_size = kernel_size
         self.stride = stride
         self.dilation = dilation
         self.blocks = blocks
-        self.groups = groups
-        self.activated = activated
-        self.affine = affine
         self.seed = seed
-        self.norms = [BatchNorm(affine) for _ in range(blocks)]
+        self.norms = [BatchNorm(dtype=self.dtype_policy) for _ in range(blocks)]
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         size, channels = self.kernel_size, self.channels
@@ -132,29 +125,19 @@ class SeparableConv(keras.layers.Layer):
         for i in range(self.blocks):
             start = uniform(size * size, derive(self.seed, f"depthwise_{i}"))
             self.depthwise.append(self.add_weight((size, size, channels, 1), start, name=f"depthwise_{i}"))
-            shape = (1, 1, channels // self.groups, channels)
-            start = uniform(shape[2], derive(self.seed, f"pointwise_{i}"))
-            self.pointwise.append(self.add_weight(shape, start, name=f"pointwise_{i}"))
+            start = uniform(channels, derive(self.seed, f"pointwise_{i}"))
+            self.pointwise.append(self.add_weight((1, 1, channels, channels), start, name=f"pointwise_{i}"))
             self.norms[i].build((*input_shape[:-1], channels))
         self.built = True
 
-    def call(self, inputs: tf.Tensor, training: bool = False, scale: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns (batch, height / stride, width / stride, channels).
-
-        Arguments:
-            inputs: (batch, height, width, channels).
-            training: whether normalisation uses and updates the batch's statistics.
-            scale: (channels,), of the last normalisation (see `BatchNorm`).
-        """
-        outputs = tf.cast(inputs, self.compute_dtype)
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns (batch, height / stride, width / stride, channels)."""
+        outputs = inputs
         for i, norm in enumerate(self.norms):
-            depthwise, pointwise = (
-                tf.cast(kernel, self.compute_dtype) for kernel in (self.depthwise[i], self.pointwise[i])
-            )
-            outputs = outputs if i == 0 and self.activated else tf.nn.relu(outputs)
+            depthwise, pointwise = (tf.convert_to_tensor(kernels[i]) for kernels in (self.depthwise, self.pointwise))
+            outputs = tf.nn.relu(outputs)
             outputs = functional.depthwise(outputs, depthwise, 1 if i else self.stride, dilation=self.dilation)
-            outputs = functional.grouped_pointwise(outputs, pointwise)
-            outputs = norm(outputs, training=training, scale=scale if i == self.blocks - 1 else None)
+            outputs = norm(functional.convolution(outputs, pointwise), training=training)
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -169,9 +152,6 @@ class SeparableConv(keras.layers.Layer):
             "stride": self.stride,
             "dilation": self.dilation,
             "blocks": self.blocks,
-            "groups": self.groups,
-            "activated": self.activated,
-            "affine": self.affine,
             "seed": self.seed,
         }
 
@@ -191,7 +171,7 @@ class FactorizedReduction(keras.layers.Layer):
         self.filters = filters
         self.affine = affine
         self.seed = seed
-        self.norm = BatchNorm(affine)
+        self.norm = BatchNorm(affine, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         channels, half = input_shape[-1], self.filters // 2
@@ -240,31 +220,36 @@ class Pool(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind, "stride": self.stride}
 
 
-def _skip(channels: int, stride: int, seed: int) -> keras.layers.Layer:
-    return keras.layers.Identity() if stride == 1 else FactorizedReduction(channels, seed=seed)
+def _pool(kind: str) -> OperationMaker:
+    return lambda channels, stride, seed, dtype: Pool(kind, stride=stride, dtype=dtype)
 
 
-def _separable(kernel_size: int) -> Callable[[int, int, int], keras.layers.Layer]:
-    return lambda channels, stride, seed: SeparableConv(channels, kernel_size, stride=stride, blocks=2, seed=seed)
+def _skip(channels: int, stride: int, seed: int, dtype: Any) -> keras.layers.Layer:
+    if stride == 1:
+        return keras.layers.Identity(dtype=dtype)
+    return FactorizedReduction(channels, seed=seed, dtype=dtype)
 
 
-def _dilated(kernel_size: int) -> Callable[[int, int, int], keras.layers.Layer]:
-    return lambda channels, stride, seed: SeparableConv(channels, kernel_size, stride=stride, dilation=2, seed=seed)
+def _convolution(kernel_size: int, *, blocks: int = 1, dilation: int = 1) -> OperationMaker:
+    return lambda channels, stride, seed, dtype: SeparableConv(
+        channels, kernel_size, stride=stride, dilation=dilation, blocks=blocks, seed=seed, dtype=dtype
+    )
 
 
-def _crossed(channels: int, stride: int, seed: int) -> keras.layers.Layer:
-    return ReLUConvBN(channels, kernels=((1, 7), (7, 1)), strides=((1, stride), (stride, 1)), seed=seed)
+def _crossed(channels: int, stride: int, seed: int, dtype: Any) -> keras.layers.Layer:
+    strides = ((1, stride), (stride, 1))
+    return ReLUConvBN(channels, kernels=((1, 7), (7, 1)), strides=strides, seed=seed, dtype=dtype)
 
 
-#: Makes the layer of an operation from (channels, stride, seed).
-OPERATION_LAYERS: dict[str, Callable[[int, int, int], keras.layers.Layer]] = {
-    "max_pool_3x3": lambda channels, stride, seed: Pool("max", stride=stride),
-    "avg_pool_3x3": lambda channels, stride, seed: Pool("average", stride=stride),
+#: Makes the layer of an operation from its channels, stride, seed and dtype policy.
+OPERATION_LAYERS: dict[str, OperationMaker] = {
+    "max_pool_3x3": _pool("max"),
+    "avg_pool_3x3": _pool("average"),
     "skip_connect": _skip,
-    "sep_conv_3x3": _separable(3),
-    "sep_conv_5x5": _separable(5),
-    "sep_conv_7x7": _separable(7),
-    "dil_conv_3x3": _dilated(3),
-    "dil_conv_5x5": _dilated(5),
+    "sep_conv_3x3": _convolution(3, blocks=2),
+    "sep_conv_5x5": _convolution(5, blocks=2),
+    "sep_conv_7x7": _convolution(7, blocks=2),
+    "dil_conv_3x3": _convolution(3, dilation=2),
+    "dil_conv_5x5": _convolution(5, dilation=2),
     "conv_7x1_1x7": _crossed,
 }

@@ -9,7 +9,8 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.operations import ReLUConvBN, uniform
-from racl_tf.networks.cell_network import CellNetwork, CellPlan, dense_head
+from racl_tf.networks.cell_network import CellNetwork, CellPlan
+from racl_tf.networks.image_network import dense_head
 from racl_tf.random import derive, fold
 from racl_tf.space import Genotype, get_genotype
 
@@ -67,10 +68,11 @@ class GenotypeNetwork(CellNetwork):
         )
         self.drop_path = drop_path
         self.auxiliary_index = 2 * cells // 3
-        self.auxiliary = (
-            AuxiliaryHead(num_classes, seed=derive(seed, "auxiliary"), name="auxiliary") if auxiliary else None
-        )
-        if self.auxiliary is not None:
+        self.auxiliary = None
+        if auxiliary:
+            self.auxiliary = AuxiliaryHead(
+                num_classes, seed=derive(seed, "auxiliary"), name="auxiliary", dtype=self.dtype_policy
+            )
             self.auxiliary.build(self.cell_shapes[self.auxiliary_index])
         if drop_path:
             self.training_calls = self.add_weight(
@@ -78,7 +80,8 @@ class GenotypeNetwork(CellNetwork):
             )
 
     def make_cell(self, plan: CellPlan) -> GenotypeCell:
-        return GenotypeCell(self.genotype.reduce if plan.reduction else self.genotype.normal, **plan._asdict())
+        cell = self.genotype.reduce if plan.reduction else self.genotype.normal
+        return GenotypeCell(cell, **plan._asdict(), dtype=self.dtype_policy)
 
     def call(
         self, inputs: tf.Tensor, training: bool = False, auxiliary: bool = False
@@ -135,9 +138,9 @@ class AuxiliaryHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.seed = seed
-        self.project = ReLUConvBN(128, seed=derive(seed, "project"))
-        self.norm = BatchNorm()
-        self.head = dense_head(num_classes, 768, seed=derive(seed, "head"))
+        self.project = ReLUConvBN(128, seed=derive(seed, "project"), dtype=self.dtype_policy)
+        self.norm = BatchNorm(dtype=self.dtype_policy)
+        self.head = dense_head(num_classes, 768, seed=derive(seed, "head"), dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         self.window = min(5, *input_shape[1:3])

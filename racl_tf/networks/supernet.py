@@ -64,7 +64,7 @@ class Supernet(CellNetwork):
         )
 
     def make_cell(self, plan: CellPlan) -> MixedCell:
-        return MixedCell(**plan._asdict(), partial=self.partial)
+        return MixedCell(**plan._asdict(), partial=self.partial, dtype=self.dtype_policy)
 
     def call(self, inputs: tf.Tensor, alpha: tf.Tensor, beta: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1].
@@ -76,9 +76,10 @@ class Supernet(CellNetwork):
             training: whether normalisation uses and updates the batch's statistics.
         """
         before = state = self.stem(self.normalise(inputs), training=training)
+        alphas, betas = tf.unstack(alpha), tf.unstack(beta)
         for cell in self.cells:
             kind = int(cell.reduction)
-            before, state = state, cell([before, state], alpha[kind], beta[kind], training=training)
+            before, state = state, cell([before, state], alphas[kind], betas[kind], training=training)
         return self.classify(state)
 
     def get_config(self) -> dict[str, Any]:

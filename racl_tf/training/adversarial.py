@@ -153,7 +153,9 @@ class AdversarialTrainer(keras.Model):
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, **attacks, "network": network})
 
-    def get_compile_config(self) -> dict[str, Any]:
+    def get_compile_config(self) -> dict[str, Any] | None:
+        if not self.compiled:
+            return None
         return {**self._step_config, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

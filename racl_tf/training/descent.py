@@ -13,7 +13,7 @@ def descend(
     *,
     clip_norm: float | None = None,
     weight_decay: float = 0.0,
-    anchors: Sequence[tf.Tensor | float | None] | None = None,
+    anchors: Sequence[tf.Tensor | None] | None = None,
 ) -> None:
     """Averages gradients over replicas, clips them by their global norm, adds weight decay, and applies them.
 
@@ -32,12 +32,18 @@ def descend(
         context = tf.distribute.get_replica_context()
         gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
     if clip_norm is not None:
-        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+        factor = clip_norm / tf.maximum(tf.linalg.global_norm(gradients), clip_norm)
+        gradients = [factor * gradient for gradient in gradients]
     if weight_decay:
-        anchors = [0.0] * len(variables) if anchors is None else anchors
+        values = [tf.convert_to_tensor(variable) for variable in variables]
+        pulls = (
+            values
+            if anchors is None
+            else [None if anchor is None else value - anchor for value, anchor in zip(values, anchors, strict=True)]
+        )
         gradients = [
-            gradient if anchor is None else gradient + weight_decay * (tf.convert_to_tensor(variable) - anchor)
-            for gradient, variable, anchor in zip(gradients, variables, anchors, strict=True)
+            gradient if pull is None else gradient + weight_decay * pull
+            for gradient, pull in zip(gradients, pulls, strict=True)
         ]
     if replicas > 1:  # `apply` sums over replicas
         gradients = [gradient / replicas for gradient in gradients]

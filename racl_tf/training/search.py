@@ -241,7 +241,9 @@ class RACLSearch(keras.Model):
         attack = None if config["attack"] is None else GradientAttack(**config["attack"])
         return cls(**{**config, **parts, "attack": attack})
 
-    def get_compile_config(self) -> dict[str, Any]:
+    def get_compile_config(self) -> dict[str, Any] | None:
+        if not self.compiled:
+            return None
         serialize = keras.saving.serialize_keras_object
         return {
             **self._step_config,

@@ -1,6 +1,5 @@
 """Every lambda of a supernet against singular values and products written out for one operation at a time."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -9,6 +8,9 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
 from racl_tf.space import EDGES, OPERATIONS
+
+#: Which of a source's six blocks of depthwise kernel, 1x1 kernel and normalisation an operation is made of.
+BLOCKS = {"sep_conv_3x3": [0, 1], "dil_conv_3x3": [2], "sep_conv_5x5": [3, 4], "dil_conv_5x5": [5]}
 
 
 @pytest.fixture
@@ -35,39 +37,39 @@ class Plain:
     def mine(self) -> slice:
         return slice(self.position * self.layer.mixed, (self.position + 1) * self.layer.mixed)
 
-    def depthwise(self, kernel: keras.Variable) -> float:
-        windows = kernel.numpy()[:, :, self.mine, 0]
+    def block(self, number: int) -> float:
+        windows = self.layer.depthwise[number // 3].numpy()[number % 3, :, :, self.mine, 0]
         if self.reading == "operator":
-            return np.abs(np.fft.fft2(windows, (32, 32), axes=(0, 1))).max()
-        return np.linalg.norm(windows.reshape(-1, self.layer.mixed), 2)
+            depthwise = np.abs(np.fft.fft2(windows, (32, 32), axes=(0, 1))).max()
+        else:
+            depthwise = np.linalg.norm(windows.reshape(-1, self.layer.mixed), 2)
+        pointwise = np.linalg.norm(self.layer.pointwise.numpy()[number, 0, 0, :, self.mine], 2)
+        return depthwise * pointwise * self.normalisation(number * self.width + self.mine.start)
 
-    def pointwise(self, kernel: keras.Variable) -> float:
-        return np.linalg.norm(kernel.numpy()[0, 0, :, self.mine], 2)
+    @property
+    def width(self) -> int:
+        return self.layer.edges * self.layer.mixed
 
-    def normalisation(self, norm: keras.layers.Layer, channels: slice = slice(None)) -> float:
-        return 1 / np.sqrt(norm.moving_variance.numpy()[channels].min() + 1e-5) if self.batch_norm else 1
+    def normalisation(self, first: int) -> float:
+        """Returns the factor of the normalisation whose statistics, of as many channels as are mixed, begin there."""
+        variance = self.layer.moving_variance.numpy()[first : first + self.layer.mixed]
+        return 1 / np.sqrt(variance.min() + 1e-5) if self.batch_norm else 1
 
     def constant(self, operation: str) -> float:
-        layer = self.layer
+        layer, pools = self.layer, 6 * self.width
         if operation == "none":
             return 0
         if operation == "max_pool_3x3":
-            return self.normalisation(layer.max_pool_norm)
+            return self.normalisation(pools)
         if operation == "avg_pool_3x3":
-            return layer.stride**-0.5 * self.normalisation(layer.average_pool_norm)
+            return layer.stride**-0.5 * self.normalisation(pools + layer.mixed)
         if operation == "skip_connect":
             if layer.stride == 1:
                 return 1
-            halves = (kernel.numpy()[:, self.position] for kernel in (layer.skip_even, layer.skip_odd))
+            halves = np.split(layer.skip.numpy()[0, 0, :, self.mine], [layer.mixed // 2], -1)
             norm = max(np.linalg.norm(half, 2) for half in halves)
-            return norm * self.normalisation(layer.skip_norm, self.mine)
-        constant = 1.0
-        convolution = layer.convolutions[operation]
-        for depthwise, pointwise, norm in zip(
-            convolution.depthwise, convolution.pointwise, convolution.norms, strict=True
-        ):
-            constant *= self.depthwise(depthwise) * self.pointwise(pointwise) * self.normalisation(norm, self.mine)
-        return constant
+            return norm * self.normalisation(pools + 2 * layer.mixed + self.mine.start)
+        return np.prod([self.block(number) for number in BLOCKS[operation]])
 
 
 def plain_norms(supernet: Supernet, reading: str, batch_norm: bool = False) -> np.ndarray:

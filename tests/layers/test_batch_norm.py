@@ -1,10 +1,11 @@
 """Batch normalisation: the definition, the statistics PyTorch keeps, the borrowed scale, and replicas."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf.layers.batch_norm import BatchNorm
+from racl_tf.layers.batch_norm import BatchNorm, StackedNorms
 
 SHAPE = (6, 3, 4, 5)
 
@@ -53,17 +54,44 @@ def test_inference_uses_the_moving_statistics_and_leaves_them() -> None:
     np.testing.assert_array_equal(layer.moving_variance.numpy(), variance)
 
 
+def stacked_pass(moving: list[keras.Variable], parts: list[tf.Tensor], scale: tf.Tensor, training: bool) -> list:
+    """Returns the first part normalised with a scale and the second without, in one pass."""
+    norms = StackedNorms(moving, [5, 2], training=training)
+    outputs = [norms(1, parts[1]), norms(0, parts[0], scale)]  # in any order
+    norms.update()
+    return outputs[::-1]
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_given_scale_multiplies_what_is_normalised_and_gets_its_gradient(training: bool) -> None:
-    layer, x, projection = make(affine=False), images(), images(1)
-    scale = tf.linspace(-1.0, 3.0, 5)
-    plain = normalised(x) if training else x / np.sqrt(1 + 1e-5)
+def test_stacked_normalisations_multiply_by_a_given_scale_and_return_its_gradient(training: bool) -> None:
+    x, projection, scale = images(), images(1), tf.linspace(-1.0, 3.0, 5)
+    rng = np.random.default_rng(2)
+    mean, variance = rng.normal(size=7).astype("float32"), rng.uniform(1, 2, 7).astype("float32")
+    moving = [keras.Variable(value, trainable=False) for value in (mean, variance)]
+    plain = [
+        normalised(part) if training else (part - mean[mine]) / np.sqrt(variance[mine] + 1e-5)
+        for part, mine in ((x, slice(5)), (x[..., :2], slice(5, 7)))
+    ]
     with tf.GradientTape() as tape:
         tape.watch(scale)
-        outputs = layer(x, training=training, scale=scale)
-        loss = tf.reduce_sum(outputs * projection)
-    np.testing.assert_allclose(outputs, plain * scale.numpy(), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(tape.gradient(loss, scale), (plain * projection).sum((0, 1, 2)), rtol=1e-4)
+        outputs = stacked_pass(moving, [tf.constant(x), tf.constant(x[..., :2])], scale, training)
+        loss = tf.reduce_sum(outputs[0] * projection)
+    np.testing.assert_allclose(outputs[0], plain[0] * scale.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs[1], plain[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, scale), (plain[0] * projection).sum((0, 1, 2)), rtol=1e-4)
+
+
+def test_stacked_moving_statistics_follow_in_training_only() -> None:
+    x = images()
+    both = np.concatenate([x, x[..., :2]], -1)
+    moving = [keras.Variable(value, trainable=False) for value in np.float32([[0] * 7, [1] * 7])]
+    for training, mean, variance in (
+        (False, 0, 1),
+        (True, 0.1 * both.mean((0, 1, 2)), 0.9 + 0.1 * both.var((0, 1, 2), ddof=1)),
+    ):
+        stacked_pass(moving, [tf.constant(x), tf.constant(x[..., :2])], tf.ones(5), training)
+        np.testing.assert_allclose(moving[0].numpy(), np.broadcast_to(mean, 7), rtol=1e-5)
+        np.testing.assert_allclose(moving[1].numpy(), np.broadcast_to(variance, 7), rtol=1e-5)
 
 
 def test_constant_channels_become_zero() -> None:

@@ -113,8 +113,9 @@ def test_shuffle_moves_channel_i_of_group_g_to_i_times_groups_plus_g(groups: int
 
 @pytest.mark.parametrize("n", [2, 17])
 def test_grouped_convolution_is_one_convolution_for_each_group(n: int) -> None:
+    """Both with one kernel for few channels and group by group for many."""
     groups = 3
-    x, w = tf.constant(images((5, 4), groups * n)), tf.constant(kernel(1, 1, n, 9))
+    x, w = tf.constant(images((5, 4), groups * n)), tf.constant(kernel(2, 1, 1, n, 9))
     projection = tf.constant(kernel(2, 5, 4, 9))
 
     def one_by_one(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
@@ -122,16 +123,46 @@ def test_grouped_convolution_is_one_convolution_for_each_group(n: int) -> None:
         return tf.concat([tf.einsum("bhwi,io->bhwo", part, matrix[0, 0]) for part, matrix in parts], -1)
 
     outcomes = []
-    for compute in (functional.grouped_pointwise, one_by_one):
+    for compute, expand in (
+        (functional.grouped_pointwise, functional.block_diagonal),
+        (one_by_one, lambda kernels, _: kernels),
+    ):
         with tf.GradientTape() as tape:
             tape.watch([x, w])
-            outputs = compute(x, w)
-            loss = tf.reduce_sum(outputs * projection)
-        outcomes.append([outputs, *tape.gradient(loss, [x, w])])
+            outputs = [compute(x, stacked) for stacked in tf.unstack(expand(w, groups))]
+            loss = tf.reduce_sum((outputs[0] + 2 * outputs[1]) * projection)
+        outcomes.append([*outputs, *tape.gradient(loss, [x, w])])
     for ours, truth in zip(*outcomes, strict=True):
         assert_equal(ours, truth.numpy())
+
+
+def test_kernels_side_by_side_convolve_each_image_and_sum_with_weights() -> None:
+    x, w, weights = images((5, 4), 6), kernel(1, 1, 2, 3), kernel(3, 1, 3)
+    joined = functional.side_by_side(tf.constant(w), tf.constant(weights))
+    truth = sum((x[..., 2 * i : 2 * i + 2] @ w[0, 0]) * weights[i, 0] for i in range(3))
+    assert_equal(functional.convolution(tf.constant(x), joined), truth)
 
 
 def test_repeated_channels_come_copy_by_copy() -> None:
     x = images((3, 2), 4)
     np.testing.assert_array_equal(functional.repeat_channels(tf.constant(x), 3), np.concatenate([x] * 3, -1))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (5, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_xla_computes_the_same(size: tuple[int, int], stride: int) -> None:
+    def compute(x: tf.Tensor) -> list[tf.Tensor]:
+        return [
+            functional.convolution(x, tf.constant(kernel(3, 3, 4, 2)), (stride, stride)),
+            functional.depthwise(x, tf.constant(kernel(3, 3, 4, 1)), stride),
+            functional.depthwise(x, tf.constant(kernel(5, 5, 4, 1)), stride, 2),
+            functional.max_pool(x, stride),
+            functional.average_pool(x, stride),
+            functional.halve(x),
+            functional.odd_pixels(x),
+            functional.shuffle_channels(x, 2),
+        ]
+
+    x = tf.constant(images(size, 4))
+    for compiled, eager in zip(tf.function(compute, jit_compile=True)(x), compute(x), strict=True):
+        assert_equal(compiled, eager.numpy())

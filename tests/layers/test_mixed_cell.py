@@ -19,6 +19,8 @@ from racl_tf.layers.mixed_edges import MixedEdges
 
 POOLS = ["max_pool_3x3", "avg_pool_3x3"]
 PRIMITIVES = ["none", *POOLS, "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"]
+#: Which of a source's six blocks of depthwise kernel, 1x1 kernel and normalisation an operation is made of.
+BLOCKS = {"sep_conv_3x3": [0, 1], "dil_conv_3x3": [2], "sep_conv_5x5": [3, 4], "dil_conv_5x5": [5]}
 TOLERANCE = 1e-5
 
 
@@ -63,35 +65,48 @@ class Reference:
 
     def operation(self, edges: MixedEdges, position: int, name: str, x: tf.Tensor, stride: int) -> tf.Tensor:
         n = x.shape[-1]
-
         mine = slice(position * n, (position + 1) * n)  # of the channels of all edges
         if name == "none":
             return tf.zeros_like(x[:, ::stride, ::stride])
-        if name == "max_pool_3x3":
-            return self.normalise(max_pool(x, stride), edges.max_pool_norm)
-        if name == "avg_pool_3x3":
-            return self.normalise(average_pool(x, stride), edges.average_pool_norm)
+        if name in POOLS:
+            pool = max_pool if name == "max_pool_3x3" else average_pool
+            return self.normalise(pool(x, stride), edges, statistics(edges, name))
+        if name == "skip_connect" and stride == 1:
+            return x
         if name == "skip_connect":
-            if stride == 1:
-                return x
-            even, odd = (kernel[:, position] for kernel in (edges.skip_even, edges.skip_odd))
-            return self.normalise(factorised_reduction(tf.nn.relu(x), even, odd), edges.skip_norm, mine)
-        layer, dilation = edges.convolutions[name], 2 if name.startswith("dil") else 1
-        for kernel, weights, norm in zip(layer.depthwise, layer.pointwise, layer.norms, strict=True):
+            kernel = tf.convert_to_tensor(edges.skip)[0, 0, :, mine]
+            x = factorised_reduction(tf.nn.relu(x), kernel[:, : n // 2], kernel[:, n // 2 :])
+            return self.normalise(x, edges, statistics(edges, name, position))
+        dilation = 2 if name.startswith("dil") else 1
+        for block in BLOCKS[name]:
+            kernel = tf.convert_to_tensor(edges.depthwise[block // 3])[block % 3]
             x = depthwise(tf.nn.relu(x), kernel[:, :, mine], stride, dilation)
-            x = self.normalise(pointwise(x, weights[..., mine]), norm, mine)
+            x = pointwise(x, tf.convert_to_tensor(edges.pointwise)[block][..., mine])
+            x = self.normalise(x, edges, statistics(edges, block, position))
             stride = 1
         return x
 
-    def normalise(self, x: tf.Tensor, norm: BatchNorm, channels: slice = slice(None)) -> tf.Tensor:
-        statistics = [norm.moving_mean, norm.moving_variance]
-        mean, variance = (double(variable)[channels] for variable in statistics)
+    def normalise(self, x: tf.Tensor, layer: BatchNorm | MixedEdges, channels: slice = slice(None)) -> tf.Tensor:
+        moving = [layer.moving_mean, layer.moving_variance]
+        mean, variance = (double(variable)[channels] for variable in moving)
         if self.training:
             mean, variance = tf.nn.moments(x, [0, 1, 2])
             count = np.prod(x.shape[:3])
-            for variable, batch in zip(statistics, (mean, variance * count / (count - 1)), strict=True):
+            for variable, batch in zip(moving, (mean, variance * count / (count - 1)), strict=True):
                 self.moving[id(variable)][channels] = 0.9 * variable.numpy()[channels] + 0.1 * batch.numpy()
         return (x - mean) / tf.sqrt(variance + 1e-5)
+
+
+def statistics(edges: MixedEdges, what: int | str, position: int = 0) -> slice:
+    """Returns where the moving statistics of a block, a pool or the skip lie: in this order, blocks edge by edge."""
+    width = edges.edges * edges.mixed
+    starts = {
+        "max_pool_3x3": 6 * width,
+        "avg_pool_3x3": 6 * width + edges.mixed,
+        "skip_connect": 6 * width + 2 * edges.mixed,
+    }
+    start = (what * width if isinstance(what, int) else starts[what]) + position * edges.mixed
+    return slice(start, start + edges.mixed)
 
 
 def double(value: tf.Tensor | keras.Variable) -> tf.Tensor:

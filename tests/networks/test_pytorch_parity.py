@@ -104,19 +104,23 @@ def walk(layer: keras.layers.Layer) -> Iterator[Slot]:
 def walk_edge(edges: MixedEdges, edge: int) -> Iterator[Slot]:
     """Yields what belongs to one of the stacked edges, by operation: pools, skip, separable, dilated."""
 
-    mine = slice(edge * edges.mixed, (edge + 1) * edges.mixed)
+    width, n = edges.edges * edges.mixed, edges.mixed
+    mine = slice(edge * n, (edge + 1) * n)
 
-    def statistics(norm: BatchNorm, channels: slice = slice(None)) -> list[Slot]:
-        return [Slot(variable, index=np.s_[channels]) for variable in (norm.moving_mean, norm.moving_variance)]
+    def statistics(start: int) -> list[Slot]:
+        return [
+            Slot(variable, index=np.s_[start : start + n]) for variable in (edges.moving_mean, edges.moving_variance)
+        ]
 
-    yield from (*statistics(edges.max_pool_norm), *statistics(edges.average_pool_norm))
+    yield from (*statistics(6 * width), *statistics(6 * width + n))
     if edges.stride == 2:
-        yield from (Slot(kernel, CONVOLUTION, np.s_[:, edge]) for kernel in (edges.skip_even, edges.skip_odd))
-        yield from statistics(edges.skip_norm, mine)
-    for layer in edges.convolutions.values():
-        for depthwise, pointwise, norm in zip(layer.depthwise, layer.pointwise, layer.norms, strict=True):
-            yield from (Slot(depthwise, DEPTHWISE, np.s_[:, :, mine]), Slot(pointwise, CONVOLUTION, np.s_[..., mine]))
-            yield from statistics(norm, mine)
+        halves = (slice(mine.start, mine.start + n // 2), slice(mine.start + n // 2, mine.stop))
+        yield from (Slot(edges.skip, CONVOLUTION, np.s_[..., half]) for half in halves)
+        yield from statistics(6 * width + 2 * n + mine.start)
+    for block in (0, 1, 3, 4, 2, 5):  # separable 3x3 and 5x5, dilated 3x3 and 5x5
+        yield Slot(edges.depthwise[block // 3], DEPTHWISE, np.s_[block % 3, :, :, mine])
+        yield Slot(edges.pointwise, CONVOLUTION, np.s_[block, ..., mine])
+        yield from statistics(block * width + mine.start)
 
 
 def fitted(network: CellNetwork, results: dict[str, np.ndarray], when: str) -> Iterator[tuple[Slot, np.ndarray]]:
