@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from racl_tf.evaluation import evaluate as evaluate
     from racl_tf.export import export_saved_model as export_saved_model
     from racl_tf.networks.genotype_network import GenotypeNetwork as GenotypeNetwork
+    from racl_tf.networks.registry import make_network as make_network
     from racl_tf.networks.supernet import Supernet as Supernet
     from racl_tf.space import Genotype as Genotype
     from racl_tf.space import get_genotype as get_genotype
@@ -36,6 +37,7 @@ _HOMES = {
     "export_saved_model": "racl_tf.export",
     "get_genotype": "racl_tf.space",
     "load_dataset": "racl_tf.data",
+    "make_network": "racl_tf.networks.registry",
 }
 __all__ = sorted([*_HOMES, "attacks"])
 

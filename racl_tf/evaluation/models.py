@@ -13,7 +13,7 @@ import tensorflow as tf
 from racl_tf.attacks import Classifier
 from racl_tf.errors import UsageError
 
-_REGISTERED = ("racl_tf.networks.genotype_network", "racl_tf.networks.vgg")
+_REGISTERED = "racl_tf.networks.registry"  # which imports the class of every network, so that Keras knows it
 
 
 def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] = (0, 1)) -> Classifier:
@@ -34,8 +34,7 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
         raise UsageError(f"There is no model {os.fspath(path)!r}. Give a .keras file or the folder of a SavedModel.")
     if path.is_dir():
         return Classifier(_signature(path), bounds=bounds)
-    for module in _REGISTERED:  # so that Keras knows the classes of this package's networks
-        importlib.import_module(module)
+    importlib.import_module(_REGISTERED)
     try:
         return Classifier(keras.saving.load_model(path, compile=False), bounds=bounds)
     except (ValueError, TypeError, OSError) as error:

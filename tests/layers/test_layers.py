@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import racl_tf.layers
 import racl_tf.networks
+from racl_tf.networks.robnet import FREE, LARGE_V1
 from racl_tf.space import GENOTYPES
 
 ALPHA_BETA = ((14, 8), (14,))
@@ -54,6 +55,12 @@ CASES = [
     Case("Supernet", {**NETWORK, "num_classes": 3, "channels": 8, "mean": 0.4}, (7, 8, 3), ((2, 14, 8), (2, 14))),
     Case("GenotypeNetwork", {"genotype": "racl", "num_classes": 3, "std": (0.1, 0.2, 0.3), **NETWORK}, (7, 8, 3)),
     Case("VGG19", {"num_classes": 3, "channels": 4, "input_shape": (7, 8, 3), "mean": (0.4, 0.5, 0.6)}, (7, 8, 3)),
+    Case("ResNet18", {"num_classes": 3, "channels": 4, "input_shape": (7, 8, 3)}, (7, 8, 3)),
+    Case("BasicBlock", {"filters": 8}, IMAGES),
+    Case("BasicBlock", {"filters": 8, "stride": 2}, IMAGES),
+    Case("DenseNet121", {"num_classes": 3, "growth": 2, "input_shape": (7, 8, 3)}, (7, 8, 3)),
+    Case("RobNet", {**NETWORK, "num_classes": 3, "codes": LARGE_V1}, (7, 8, 3)),
+    Case("RobNet", {**NETWORK, "num_classes": 3, "codes": FREE[:3]}, (7, 8, 3)),
     Case(
         "GenotypeNetwork",
         {"genotype": "nasnet", "num_classes": 3, "auxiliary": True, "drop_path": 0.2, **NETWORK},
@@ -64,7 +71,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_network = pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case.name in ("Supernet", "GenotypeNetwork", "VGG19")],
+    [case for case in CASES if case.images == (7, 8, 3)],
     ids=lambda case: case.name,
 )
 every_random_layer = pytest.mark.parametrize(

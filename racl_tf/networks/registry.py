@@ -1,0 +1,81 @@
+"""The networks by name. A new one takes its file and a line here."""
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from racl_tf.errors import unknown
+from racl_tf.networks.densenet import DenseNet121
+from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.image_network import ImageNetwork
+from racl_tf.networks.resnet import ResNet18
+from racl_tf.networks.robnet import FREE, LARGE_V1, RobNet
+from racl_tf.networks.vgg import VGG19
+from racl_tf.space import GENOTYPES
+
+NETWORKS: Mapping[str, Callable[..., ImageNetwork]] = MappingProxyType(
+    {
+        "resnet18": ResNet18,
+        "densenet121": DenseNet121,
+        "vgg19": VGG19,
+        "robnet_large_v1": partial(RobNet, LARGE_V1),
+        "robnet_free": partial(RobNet, FREE),
+        **{name: partial(GenotypeNetwork, name) for name in GENOTYPES},
+    }
+)
+"""What makes each network, from the arguments of `make_network`: the hand-made ones and the published genotypes."""
+
+
+def make_network(
+    name: str | os.PathLike[str],
+    num_classes: int = 10,
+    *,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    mean: float | tuple[float, ...] = 0.0,
+    std: float | tuple[float, ...] = 1.0,
+    seed: int = 0,
+    **options: Any,
+) -> ImageNetwork:
+    """Returns the new network of a name, with random weights: a model from images in [0, 1] to logits.
+
+    Arguments:
+        name: a name in `NETWORKS`, in any case and with `_`, `-` or nothing between its words, or the path of a
+            genotype's `.json` file.
+        num_classes: the number of logits.
+        input_shape: (height, width, 1 or 3) of the images.
+        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
+        seed: of the initial weights.
+        options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`
+            and `drop_path` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121.
+
+    Raises:
+        UsageError: the name or an option is unknown, or an argument is out of its range.
+
+    >>> make_network("ResNet-18", 10, channels=2, input_shape=(8, 8, 1)).compute_output_shape((3, 8, 8, 1))
+    (3, 10)
+    """
+    text = os.fspath(name)
+    given: dict[str, Any] = {"input_shape": input_shape, "mean": mean, "std": std, "seed": seed}
+    make = _find(text)
+    parameters = inspect.signature(make).parameters.values()
+    takes = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in takes:
+            raise unknown(f"option of {text}", option, [name for name in takes if name not in given])
+    return make(num_classes, **given, **options)
+
+
+def _find(name: str) -> Callable[..., ImageNetwork]:
+    if name.lower().endswith(".json"):
+        return partial(GenotypeNetwork, name)
+    for known, make in NETWORKS.items():
+        if _squeeze(known) == _squeeze(name):
+            return make
+    raise unknown("network", name, NETWORKS)
+
+
+def _squeeze(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
