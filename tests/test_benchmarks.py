@@ -23,6 +23,7 @@ EXPECTED = {
     "networks": {"ours, forward", "ours, step", "ours, peak memory"},
     "growth": {"batch 2", "batch 4", "exponent of batch"},
     "pipeline": {"augmented / constant", "producing a batch of each half, alone"},
+    "standing": {"evaluation / bare passes", "same outcome with all steps on all images"},
     "startup": {"import racl_tf, after them", "racl-search --help", "start of Python to end of first search step"},
 }
 
