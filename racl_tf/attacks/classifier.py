@@ -1,6 +1,7 @@
 """Any trained classifier as a function from images in [0, 1] to logits, and its compiled graphs."""
 
 import functools
+import re
 import warnings
 import weakref
 from collections.abc import Callable
@@ -65,7 +66,11 @@ class Classifier:
         """
         shape = x.shape[1:]
         if shape not in self._classes:
-            rows = np.asarray(self.call(_logits, None, {"x": np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1])}))
+            try:
+                rows = self.logits(np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1]))
+            except (ValueError, tf.errors.InvalidArgumentError) as error:
+                reason = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split("Arguments received")[0].split())
+                raise UsageError(f"The model does not take images of shape {shape}. {reason}") from None
             check_outputs(rows)
             if are_probabilities(rows) and not self.probabilities:
                 warnings.warn(
@@ -94,17 +99,17 @@ class Classifier:
             others: tensors of fixed shape, by name.
         """
         arrays, others = tf.nest.map_structure(tf.convert_to_tensor, (arrays, others))
-        specs = tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), arrays)
-        key = (function, form, *((spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)))
+        key = (function, form, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
         if key not in self._graphs:
 
             def graph(arrays: Any, others: dict[str, tf.Tensor]) -> Any:
                 return function(form, self.logits_of, arrays, **others)
 
-            traced = tf.function(graph, autograph=False)
-            self._graphs[key] = traced.get_concrete_function(
-                specs, tf.nest.map_structure(tf.TensorSpec.from_tensor, others)
+            specs = (
+                tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), arrays),
+                tf.nest.map_structure(tf.TensorSpec.from_tensor, others),
             )
+            self._graphs[key] = tf.function(graph, autograph=False).get_concrete_function(*specs)
         return self._graphs[key](arrays, others)
 
 

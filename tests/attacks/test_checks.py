@@ -1,5 +1,6 @@
 """What cannot be attacked is refused with words on how to mend it."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -57,3 +58,9 @@ def test_only_keras_models():
 def test_invalid_logits(logits_of, message):
     with pytest.raises(UsageError, match=message):
         fgsm(0.1)(Classifier(logits_of), np.full((1, 4), 0.2), np.array([0]))
+
+
+def test_images_of_another_shape():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    with pytest.raises(UsageError, match=r"does not take images of shape \(12,\)\. .*expected axis -1"):
+        fgsm(0.1)(model, GREY, [0, 1])
