@@ -8,10 +8,12 @@ reductions sit at the same shares of the depth. An axis of fewer than two sizes 
 import functools
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from absl import flags
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.program import Report, run
 from benchmarks.tensorflow_side import constant_batches, make_search, random_batch, training_step
@@ -40,11 +42,22 @@ def measure(report: Report) -> None:
         turns = zip(*seconds.values(), strict=True)
         exponents = [exponent(list(seconds), list(turn)) for turn in turns]
         report.add(f"exponent of {axis}", exponents, "")
-        panel.loglog(list(seconds), [statistics.median(values) for values in seconds.values()], "o-")
-        panel.set(xlabel=axis, title=f"exponent {quartiles(exponents)[1]:.2f}")
+        draw(panel, axis, {size: statistics.median(values) for size, values in seconds.items()})
+        panel.set_title(f"exponent {quartiles(exponents)[1]:.2f}")
     panels[0].set_ylabel("seconds a search step")
     if FLAGS.png:
         figure.savefig(FLAGS.png, dpi=150)
+
+
+def draw(panel: Axes, axis: str, seconds: Mapping[int, float]) -> None:
+    """Draws seconds over sizes, both logarithmic, with a tick at each size."""
+    panel.loglog(list(seconds), list(seconds.values()), "o-")
+    panel.set_xlabel(axis)
+    panel.set_xticks(list(seconds))
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for direction in (panel.xaxis, panel.yaxis):
+        direction.set_major_formatter("{x:g}")
+        direction.set_minor_locator(NullLocator())
 
 
 def times_along(axis: str, sizes: list[int], base: dict[str, int]) -> dict[int, list[float]]:

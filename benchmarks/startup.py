@@ -14,7 +14,9 @@ from benchmarks.program import Report, run
 from benchmarks.timing import ROOT, Worker, interleave, timed
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("programs", ["quickstart", "search", "train", "evaluate", "sweep", "transfer", "export"], "Whose --help is timed.")
+flags.DEFINE_list(
+    "programs", ["quickstart", "search", "train", "evaluate", "sweep", "transfer", "export"], "Whose --help is timed."
+)
 flags.DEFINE_integer("batch", 64, "The images of the first search step.")
 flags.DEFINE_integer("channels", 16, "C of the first search step.")
 flags.DEFINE_integer("cells", 8, "L of the first search step.")
