@@ -69,8 +69,8 @@ def evaluate(
     subjects = classify(model, data, batch_size=batch_size)
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(subjects.classes)
-    blank = Fates(np.zeros(len(subjects.labels), np.int32), np.full(len(subjects.labels), STANDS, np.int32))
-    fates = {name: Fates(blank.passed.copy(), blank.steps.copy()) for name in plans}
+    count = len(subjects.labels)
+    fates = {name: Fates(np.zeros(count, np.int32), np.full(count, STANDS, np.int32)) for name in plans}
     evaluation = Evaluation(subjects.labels, subjects.predictions, subjects.classes, fates, plans, seed)
     path = None if folder is None else pathlib.Path(folder) / "outcomes.npz"
     if path is not None:
@@ -104,12 +104,9 @@ def attack_all(
         return int(left[fates.passed[evaluation.clean & fates.stands]].sum())
 
     with tqdm(total=(total := to_do()), desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
-        for attack, end in zip(plan, np.cumsum(runs), strict=True):
-            first = end - attack.runs(subjects.classes)
+        for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             rows = np.flatnonzero(evaluation.clean & fates.stands & (fates.passed < end))
-            pending = [
-                (row, run) for row, run in zip(rows.tolist(), (fates.passed[rows] - first).tolist(), strict=True)
-            ]
+            pending = zip(rows.tolist(), (fates.passed[rows] - first).tolist(), strict=True)
             for outcomes, moving in pursue(subjects, attack, pending, seed=evaluation.seed):
                 for outcome in outcomes:
                     fates.steps[outcome.image] = outcome.steps
