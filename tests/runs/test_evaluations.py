@@ -122,7 +122,7 @@ def test_a_transfer(models: dict[str, str], tmp_path: pathlib.Path) -> None:
         (run_transfer, {"models": "ONE", "sources": "two"}, "Unknown source 'two'"),
         (run_transfer, {"models": "ONE", "attack": "autoattack"}, "ensemble 'autoattack'"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_mistakes_are_found_before_any_work(run, flags, message, models, tmp_path) -> None:  # type: ignore[no-untyped-def]
     flags = (
