@@ -68,8 +68,9 @@ class Classifier:
         if shape not in self._classes:
             try:
                 rows = self.logits(np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1]))
-            except (ValueError, tf.errors.InvalidArgumentError) as error:
-                reason = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split("Arguments received")[0].split())
+            except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+                reason = re.split(r"Arguments received|Received args", re.sub(r"\x1b\[\d+m", "", str(error)))[0]
+                reason = " ".join(reason.split())
                 raise UsageError(f"The model does not take images of shape {shape}. {reason}") from None
             check_outputs(rows)
             if are_probabilities(rows) and not self.probabilities:

@@ -78,7 +78,7 @@ def run_program(
         except UsageError as error:
             _exit(str(error))
         except KeyboardInterrupt:
-            print("\nInterrupted. The same command continues from the last finished epoch.", file=sys.stderr)
+            print("\nInterrupted. The same command continues from what is finished.", file=sys.stderr)
             sys.exit(130)
 
     app.run(main, flags_parser=parse)

@@ -57,6 +57,8 @@ def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, t
         loaded = load_classifier(tmp_path / name)
         np.testing.assert_allclose(loaded.logits(data[0]), model(data[0]), rtol=1e-4, atol=1e-5)
         found = outcome(loaded, data, eps)
+        with pytest.raises(UsageError, match=r"does not take images of shape \(8, 8, 1\)\. "):
+            evaluate(loaded, (np.zeros([1, 8, 8, 1], np.float32), np.zeros(1, int)), {}, progress=False)
         for attack, fates in expected.fates.items():
             np.testing.assert_array_equal(found.fates[attack].steps, fates.steps, err_msg=f"{name} {attack}")
 
