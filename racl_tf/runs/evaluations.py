@@ -34,6 +34,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Findin
     step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
     attacks = {name: by_name(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
+    model.check(test.images([0]), test.y)
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
@@ -59,6 +60,7 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     rising("epsilons", settings.epsilons)
     rising("steps", settings.steps)
     test = load_data(config).test
+    model.check(test.images([0]), test.y)
     folder = step.begin()
     options = {"batch_size": config.evaluate.batch_size, "seed": config.seed}
     over_eps = {

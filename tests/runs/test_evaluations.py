@@ -116,6 +116,7 @@ def test_a_transfer(models: dict[str, str], tmp_path: pathlib.Path) -> None:
         (run_evaluation, {"bounds": "255,0"}, "two rising numbers"),
         (run_evaluation, {"model": "missing.keras"}, "no model 'missing.keras'"),
         (run_evaluation, {"dataset": "digit"}, "Did you mean 'digits'"),
+        (run_evaluation, {"bounds": "0,1", "dataset": "DIGITS16"}, r"does not take images of shape \(16, 16, 1\)"),
         (run_sweep, {"epsilons": "0.2,0.1"}, "rising"),
         (run_transfer, {}, "no models to compare"),
         (run_transfer, {"models": "one"}, "NAME=PATH"),
@@ -129,6 +130,10 @@ def test_mistakes_are_found_before_any_work(run, flags, message, models, tmp_pat
         {"dataset": "digits", "images": "20"} | ({"model": models["one"]} if run is not run_transfer else {}) | flags
     )
     flags = {name: text.replace("ONE", f"one={models['one']}") for name, text in flags.items()}
+    if flags["dataset"] == "DIGITS16":
+        archive = tmp_path / "larger.npz"
+        np.savez(archive, x=np.zeros([200, 16, 16, 1], np.uint8), y=np.arange(200) % 2)
+        flags["dataset"] = str(archive)
     with pytest.raises(UsageError, match=message):
         run(settings(**flags), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
