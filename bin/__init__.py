@@ -1,1 +1,1 @@
-"""The programs, installed as racl-search, racl-train, racl-evaluate, racl-export and racl-quickstart."""
+"""The programs, installed as racl-search, racl-train, racl-evaluate and so on."""

@@ -1,11 +1,12 @@
 """Files that are there completely or not at all."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,9 @@ from racl_tf.errors import UsageError
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file atomically (a temporary file beside it, then `os.replace`), making missing folders."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Writes a text file atomically, making missing folders."""
+    with _whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -50,16 +45,9 @@ def write_table(path: str | os.PathLike[str], rows: Sequence[dict[str, str]]) ->
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a compressed .npz file atomically; arrays of objects are refused."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes a compressed .npz file atomically, making missing folders; arrays of objects are refused."""
+    with _whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -75,3 +63,16 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return dict(file)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(f"{os.fspath(path)!r} is not an .npz file of plain arrays: {error}.") from None
+
+
+@contextlib.contextmanager
+def _whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary file beside `path` to write, which takes its place (`os.replace`) if nothing fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

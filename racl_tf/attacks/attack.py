@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Self, cast
 
@@ -91,6 +91,11 @@ class Attack(abc.ABC):
             numbers: the fields named by `traced`, but `steps`, as scalar tensors; the fields of `self` by
                 these names are not to be read.
         """
+
+    def motion(self, logits_of: LogitsOf, numbers: Mapping[str, Any]) -> tuple[Process, Any]:
+        """Returns how images move and for how many steps, given the traced fields by name."""
+        others = {name: value for name, value in numbers.items() if name != "steps"}
+        return self.process(logits_of, **others), numbers.get("steps", self.steps)
 
     def runs(self, classes: int) -> int:
         """Returns how often an image is attacked: restarts, for each target if there are any."""
@@ -194,15 +199,12 @@ def strongest(
     form: Attack, logits_of: LogitsOf, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor, numbers: dict[str, Any]
 ) -> tf.Tensor:
     """Returns for each image the result of largest margin of all runs, (B, ...); graph code."""
-    numbers = dict(numbers)
-    steps = numbers.pop("steps", None)
-    steps = form.steps if steps is None else steps
     x, y = tf.stop_gradient(x), tf.cast(y, tf.int32)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(logits_of(images), tf.float32)
 
-    process = form.process(logits, **numbers)
+    process, steps = form.motion(logits, numbers)
     ranked = tf.argsort(logits(x) if form.targets else tf.zeros([0, 2]), direction="DESCENDING", stable=True)
     runs = form.runs(ranked.shape[-1])
 

@@ -100,14 +100,13 @@ def _started(
 ) -> dict[str, Any]:
     seeds = run_seeds(image_seeds(seed, arrays["index"]), arrays["run"])
     images = Images(arrays["x"], arrays["y"], arrays["target"], seeds)
-    process = form.process(logits_of, **{name: value for name, value in numbers.items() if name != "steps"})
+    process, _ = form.motion(logits_of, numbers)
     return {"images": images, "count": tf.zeros_like(arrays["y"]), "state": process.start(images)}
 
 
 def _advance(
     form: Attack, logits_of: LogitsOf, batch: dict[str, Any], *, limit: tf.Tensor, numbers: dict[str, tf.Tensor]
 ) -> dict[str, Any]:
-    steps = numbers.get("steps", form.steps)
-    process = form.process(logits_of, **{name: value for name, value in numbers.items() if name != "steps"})
+    process, steps = form.motion(logits_of, numbers)
     count, state = advance(process, batch["images"], batch["count"], batch["state"], steps=steps, limit=limit)
     return {"count": count, "state": state}
