@@ -33,6 +33,7 @@ setup(
         "pillow>=10",
         "rich>=13",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "tensorboard>=2.18",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",
@@ -47,7 +48,18 @@ setup(
     entry_points={
         "console_scripts": [
             f"racl-{program} = racl_tf.bin.{program}:run"
-            for program in ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart")
+            for program in (
+                "search",
+                "train",
+                "evaluate",
+                "sweep",
+                "transfer",
+                "export",
+                "quickstart",
+                "reproduce",
+                "study",
+                "select",
+            )
         ]
     },
 )

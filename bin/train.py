@@ -1,4 +1,4 @@
-"""Trains the network of the searched genotype (or --config.train.genotype) adversarially: writes WORKDIR/train."""
+"""Trains the searched network (or --config.train.network) under a defence: writes WORKDIR/train."""
 
 from ml_collections import ConfigDict
 

@@ -7,11 +7,11 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.settings import CPU, SMOKE, paper_settings, variant_settings
+from racl_tf.settings import CPU, DATASETS, SMOKE, paper_settings, variant_settings
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     config = paper_settings()
-    config.data.name = "cifar100"
+    config.update_from_flattened_dict(DATASETS["cifar100"])
     smoke = {**SMOKE, "data.train_size": 1000, "data.test_size": 100, "train.held_out": 100}
     return variant_settings(config, variant, {"paper": {}, "cpu": CPU, "smoke": smoke})

@@ -6,7 +6,7 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.settings import CPU, SMOKE, paper_settings, variant_settings
+from racl_tf.settings import CPU, DATASETS, SMOKE, paper_settings, variant_settings
 
 
 def get_config(variant: str = "cpu") -> ConfigDict:
@@ -14,11 +14,7 @@ def get_config(variant: str = "cpu") -> ConfigDict:
     config.update_from_flattened_dict(
         {
             **CPU,
-            "data.name": "digits",
-            "data.train_size": None,
-            "data.test_size": None,
-            "attack.eps": 0.1,
-            "attack.step_size": 0.025,
+            **DATASETS["digits"],
             "search.channels": 8,
             "search.cells": 4,
             "search.epochs": 12,

@@ -7,12 +7,10 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.settings import CPU, SMOKE, paper_settings, variant_settings
+from racl_tf.settings import CPU, DATASETS, SMOKE, paper_settings, variant_settings
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     config = paper_settings()
-    config.data.name = "mnist"
-    config.attack.eps = 76.5 / 255
-    config.attack.step_size = 20 / 255
+    config.update_from_flattened_dict(DATASETS["mnist"])
     return variant_settings(config, variant, {"paper": {}, "cpu": CPU, "smoke": SMOKE})

@@ -32,9 +32,12 @@ def paper_settings() -> ConfigDict:
     config.attack.step_size = 2 / 255  # of one step of PGD
 
     config.search = ConfigDict()
+    config.search.mode = "racl"  # or no_confidence, unconstrained, pc_darts, darts, random (racl_tf.training.modes)
     config.search.channels = 16  # of the supernet's nodes before the first reduction
     config.search.cells = 8  # depth of the supernet
-    config.search.partial = 4  # 1 / partial of the channels go through the mixture
+    config.search.partial = placeholder(
+        int
+    )  # 1 / partial of the channels are mixed; 4, or 1 in mode darts, if not given
     config.search.epochs = 50
     config.search.warmup_epochs = 15  # the architecture stays fixed
     config.search.batch_size = 128  # of each of the two halves
@@ -46,7 +49,6 @@ def paper_settings() -> ConfigDict:
     config.search.architecture_weight_decay = 1e-3  # coupled L2 that pulls mu to its start
     config.search.sigma = 0.1  # at the start
     config.search.normalize = "none"  # or "sum": draws are divided by their sum in the network
-    config.search.constraint = True  # whether the Lipschitz constant is constrained
     config.search.eta = 0.9  # confidence, in [0.5, 1)
     config.search.rho = 1e-3  # penalty of ADMM and step size of theta
     config.search.reduction = 6.0  # nats below the constant at the end of the warm-up
@@ -56,14 +58,17 @@ def paper_settings() -> ConfigDict:
     config.search.norms = "matrix"  # or "operator": the norm of the convolution itself
     config.search.norms_batch_norm = False  # include the normalisations' factors
     config.search.updates = "joint"  # or "sequential": sigma after mu
+    config.search.second_order = False  # the architecture's gradient through a step of the weights, as DARTS has it
     config.search.attack_steps = 0  # PGD steps on the images of the search; 0 searches on clean images
 
     config.train = ConfigDict()
-    config.train.genotype = ""  # a published name or a .json file; the searched one if empty
-    config.train.channels = 36
-    config.train.cells = 20
-    config.train.auxiliary = False  # a second classifier in training
-    config.train.auxiliary_weight = 0.4
+    config.train.network = ""  # a name (racl, resnet18, ...) or a genotype's .json file; the searched one if empty
+    config.train.channels = placeholder(
+        int
+    )  # of the first nodes or blocks; the network's own (36 of cells) if not given
+    config.train.cells = placeholder(int)  # of networks stacked from cells; 20 if not given
+    config.train.growth = placeholder(int)  # channels that a layer of densenet121 adds; 32 if not given
+    config.train.auxiliary = False  # a second classifier in training, whose loss weighs 0.4
     config.train.drop_path = 0.0  # probability that an operation is dropped
     config.train.epochs = 100
     config.train.batch_size = 128
@@ -71,7 +76,8 @@ def paper_settings() -> ConfigDict:
     config.train.momentum = 0.9
     config.train.weight_decay = 3e-4  # coupled L2
     config.train.clip_norm = 5.0
-    config.train.attack_steps = 7  # PGD steps of adversarial training; 0 trains plainly
+    config.train.defence = "pgd"  # or none, fgsm_rs, trades, adp, l2nnn (racl_tf.defences)
+    config.train.attack_steps = 7  # PGD steps of the defence
     config.train.held_out = 1000  # training images on which the best checkpoint is chosen
     config.train.validation_steps = 10  # PGD steps on them
 
@@ -91,6 +97,11 @@ def paper_settings() -> ConfigDict:
     config.transfer.models = ()  # as NAME=PATH
     config.transfer.sources = ()  # names of the models that are attacked; all if empty
     config.transfer.attack = "pgd20"
+
+    config.study = ConfigDict()  # systems compared over seeds
+    config.study.seeds = 5  # how many, from `seed` on
+    config.study.variants = ()  # names of what is compared; all if empty
+    config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared
     return config
 
 
@@ -111,6 +122,20 @@ def variant_settings(config: ConfigDict, variant: str, changes: Mapping[str, Map
     return config
 
 
+#: What differs between data sets.
+DATASETS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10": {},
+    "cifar100": {"data.name": "cifar100"},
+    "mnist": {"data.name": "mnist", "attack.eps": 76.5 / 255, "attack.step_size": 20 / 255},
+    "digits": {
+        "data.name": "digits",
+        "data.train_size": None,
+        "data.test_size": None,
+        "attack.eps": 0.1,
+        "attack.step_size": 0.025,
+    },
+}
+
 #: Two CPU cores: a smaller supernet and network, fewer images and epochs. With fewer steps, mu needs a larger
 #: learning rate to move as far, and theta a larger rho. The paper's equality form makes c swing around 0 for
 #: thousands of steps, since Adam turns the dual's pull into steps of constant size; the inequality form settles.
@@ -126,6 +151,7 @@ CPU: Mapping[str, Any] = {
     "search.form": "inequality",
     "train.channels": 16,
     "train.cells": 5,
+    "train.growth": 8,
     "train.epochs": 10,
     "train.batch_size": 64,
     "train.held_out": 500,
@@ -142,6 +168,7 @@ SMOKE: Mapping[str, Any] = {
     "search.batch_size": 32,
     "train.channels": 4,
     "train.cells": 3,
+    "train.growth": 4,
     "train.epochs": 1,
     "train.batch_size": 32,
     "train.held_out": 64,

@@ -34,14 +34,15 @@ def sum_of_log_normals(terms: LogNormal) -> LogNormal:
         \mu = \ln \sum_o e^{m_o + v_o / 2} - \sigma^2 / 2
 
     Arguments:
-        terms: means (..., n), -inf for a term that is zero, and positive variances (..., n).
+        terms: means (..., n), -inf for a term that is zero, and variances (..., n), 0 for constants.
 
     Returns:
         means and variances (...).
     """
-    log_mean = tf.reduce_logsumexp(terms.mean + terms.variance / 2, -1)
-    log_variance = tf.reduce_logsumexp(2 * terms.mean + terms.variance + tf.math.log(tf.math.expm1(terms.variance)), -1)
-    variance = tf.math.log1p(tf.exp(log_variance - 2 * log_mean))
+    log_means = terms.mean + terms.variance / 2
+    log_mean = tf.reduce_logsumexp(log_means, -1)
+    shares = tf.nn.softmax(log_means)
+    variance = tf.math.log1p(tf.reduce_sum(tf.square(shares) * tf.math.expm1(terms.variance), -1))
     return LogNormal(log_mean - variance / 2, variance)
 
 

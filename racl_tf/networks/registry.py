@@ -9,18 +9,21 @@ from typing import Any
 
 from racl_tf.errors import unknown
 from racl_tf.networks.densenet import DenseNet121
+from racl_tf.networks.ensemble import Ensemble as Ensemble  # so that importing this module registers it
 from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.image_network import ImageNetwork
+from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.networks.resnet import ResNet18
 from racl_tf.networks.robnet import FREE, LARGE_V1, RobNet
 from racl_tf.networks.vgg import VGG19
-from racl_tf.space import GENOTYPES
+from racl_tf.space import GENOTYPES, Genotype
 
 NETWORKS: Mapping[str, Callable[..., ImageNetwork]] = MappingProxyType(
     {
         "resnet18": ResNet18,
         "densenet121": DenseNet121,
         "vgg19": VGG19,
+        "l2nnn": L2Nonexpansive,
         "robnet_large_v1": partial(RobNet, LARGE_V1),
         "robnet_free": partial(RobNet, FREE),
         **{name: partial(GenotypeNetwork, name) for name in GENOTYPES},
@@ -30,7 +33,7 @@ NETWORKS: Mapping[str, Callable[..., ImageNetwork]] = MappingProxyType(
 
 
 def make_network(
-    name: str | os.PathLike[str],
+    name: str | os.PathLike[str] | Genotype,
     num_classes: int = 10,
     *,
     input_shape: tuple[int, int, int] = (32, 32, 3),
@@ -42,8 +45,8 @@ def make_network(
     """Returns the new network of a name, with random weights: a model from images in [0, 1] to logits.
 
     Arguments:
-        name: a name in `NETWORKS`, in any case and with `_`, `-` or nothing between its words, or the path of a
-            genotype's `.json` file.
+        name: a name in `NETWORKS`, in any case and with `_`, `-` or nothing between its words, a genotype or the
+            path of its `.json` file.
         num_classes: the number of logits.
         input_shape: (height, width, 1 or 3) of the images.
         mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
@@ -57,18 +60,32 @@ def make_network(
     >>> make_network("ResNet-18", 10, channels=2, input_shape=(8, 8, 1)).compute_output_shape((3, 8, 8, 1))
     (3, 10)
     """
-    text = os.fspath(name)
     given: dict[str, Any] = {"input_shape": input_shape, "mean": mean, "std": std, "seed": seed}
-    make = _find(text)
-    parameters = inspect.signature(make).parameters.values()
-    takes = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    takes = network_options(name)
     for option in options:
         if option not in takes:
-            raise unknown(f"option of {text}", option, [name for name in takes if name not in given])
-    return make(num_classes, **given, **options)
+            raise unknown(f"option of {name}", option, takes)
+    return _find(name)(num_classes, **given, **options)
 
 
-def _find(name: str) -> Callable[..., ImageNetwork]:
+def network_options(name: str | os.PathLike[str] | Genotype) -> list[str]:
+    """Returns the names of the `options` that `make_network` takes for a network.
+
+    Raises:
+        UsageError: the network is unknown.
+
+    >>> network_options("densenet121")
+    ['growth']
+    """
+    parameters = inspect.signature(_find(name)).parameters.values()
+    taken = (parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY)
+    return [name for name in taken if name not in ("input_shape", "mean", "std", "seed")]
+
+
+def _find(network: str | os.PathLike[str] | Genotype) -> Callable[..., ImageNetwork]:
+    if isinstance(network, Genotype):
+        return partial(GenotypeNetwork, network)
+    name = os.fspath(network)
     if name.lower().endswith(".json"):
         return partial(GenotypeNetwork, name)
     for known, make in NETWORKS.items():

@@ -74,3 +74,21 @@ TRANSFER = {
     "sources": _sets("transfer.sources", names, "names of the models that are attacked, with commas; by default all."),
     "attack": _sets("transfer.attack", str, "by which images are crafted, such as pgd20 or mim."),
 }
+
+
+def _set_data_dir(config: ConfigDict, text: str) -> None:
+    for dataset in config.datasets:
+        config[dataset].data.data_dir = text
+
+
+REPRODUCTION = {
+    "exhibits": _sets("exhibits", names, "table1, ..., table5, figure2, figure3, with commas; by default all."),
+    "datasets": _sets("datasets", names, "those of Table 4, with commas; the others' is the first."),
+    "networks": _sets("networks", names, "your own, NAME=PATH with commas: genotypes' .json files or trained models."),
+    "data_dir": Shorthand(_set_data_dir, "the folder where TFDS keeps its sets."),
+}
+STUDY = {
+    "seeds": _sets("study.seeds", int, "how many seeds."),
+    "variants": _sets("study.variants", lambda text: tuple(text.split(";")), "names of variants with semicolons."),
+    "data_dir": THREAT["data_dir"],
+}

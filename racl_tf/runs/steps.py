@@ -10,7 +10,6 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf.architecture.constraint import ConfidenceConstraint
-from racl_tf.architecture.distribution import LogNormalArchitecture
 from racl_tf.attacks import pgd
 from racl_tf.data import (
     Augmentation,
@@ -23,17 +22,20 @@ from racl_tf.data import (
     split_halves,
     steps_per_epoch,
 )
+from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
 from racl_tf.export import export_saved_model, verify_saved_model
 from racl_tf.files import read_table, write_json
-from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.ensemble import Ensemble
+from racl_tf.networks.registry import make_network, network_options
 from racl_tf.networks.supernet import Supernet
 from racl_tf.random import derive
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.folder import StepFolder
-from racl_tf.space import Genotype, get_genotype
+from racl_tf.space import Genotype, random_genotype
 from racl_tf.training import callbacks
 from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.training.modes import search_mode
 from racl_tf.training.search import RACLSearch
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +48,12 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     if result.exists():
         _LOGGER.info("The search in %s is finished.", step.path)
         return Genotype.load(result)
-    settings = config.search
+    settings, name = config.search, f"{config.data.name}, seed {config.seed}"
+    if search_mode(settings.mode).architecture is None:
+        genotype = random_genotype(derive(config.seed, "random cells"), name=name)
+        draw_genotype(genotype, step.begin() / "genotype.png")
+        genotype.save(result)
+        return genotype
     dataset = load_data(config)
     weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
     steps = steps_per_epoch(weights, settings.batch_size)
@@ -81,7 +88,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             checkpoints,
         ],
     )
-    genotype = model.genotype(f"{config.data.name}, seed {config.seed}")
+    genotype = model.genotype(name)
     draw_genotype(genotype, folder / "genotype.png")
     plot_search(folder / "steps.csv", folder / "architecture.jsonl", folder / "search.png")
     genotype.save(result)
@@ -91,12 +98,14 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
     """Returns the compiled search model of a configuration."""
     _set_precision(config)
-    settings, threat = config.search, config.attack
+    settings, threat, mode = config.search, config.attack, search_mode(config.search.mode)
+    if mode.architecture is None:
+        raise UsageError(f"Nothing is trained in search mode {settings.mode!r}. Use `racl_tf.space.random_genotype`.")
     attack = None
     if settings.attack_steps:
         attack = pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm)
     constraint = None
-    if settings.constraint:
+    if mode.constrained:
         constraint = ConfidenceConstraint(
             eta=settings.eta,
             rho=settings.rho,
@@ -111,16 +120,17 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
             channels=settings.channels,
             cells=settings.cells,
             input_shape=dataset.input_shape,
-            partial=settings.partial,
+            partial=mode.partial if settings.partial is None else settings.partial,
             mean=dataset.mean,
             std=dataset.std,
             seed=derive(config.seed, "supernet"),
         ),
-        LogNormalArchitecture(sigma=settings.sigma, normalize=settings.normalize),
+        mode.architecture(settings.sigma, settings.normalize),
         constraint,
         norms=settings.norms,
         norms_batch_norm=settings.norms_batch_norm,
         updates=settings.updates,
+        second_order=settings.second_order,
         attack=attack,
         seed=config.seed,
     )
@@ -135,14 +145,14 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
 
 
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
-    """Trains the network of the searched (or configured) genotype and returns the path of the best checkpoint."""
-    genotype = _genotype(config, workdir)
+    """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint."""
+    network = _network(config, workdir)
     step = StepFolder(workdir, "train", config, ("attack", "train"))
     best, finished, used = (step.path / name for name in ("best.keras", "finished.json", "genotype.json"))
     if finished.exists():
         _LOGGER.info("The training in %s is finished.", step.path)
         return best
-    if used.exists() and Genotype.load(used) != genotype:
+    if isinstance(network, Genotype) and used.exists() and Genotype.load(used) != network:
         raise UsageError(
             f"The training in {str(step.path)!r} was begun with another genotype. Choose another --workdir."
         )
@@ -150,13 +160,14 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
     steps = steps_per_epoch(rest, settings.batch_size)
     with _strategy().scope():
-        trainer = make_trainer(config, genotype, dataset, steps * settings.epochs)
+        trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
         first_epoch = checkpoints.restore()
-    genotype.save(used)
+    if genotype := getattr(trainer.network, "genotype", None):
+        genotype.save(used)
     validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
-    monitor = "val_robust_accuracy" if settings.attack_steps else "val_accuracy"
+    monitor = "val_accuracy" if settings.defence == "none" else "val_robust_accuracy"
     stream = batches(
         rest, settings.batch_size, seed=config.seed, augmentation=_augmentation(config), first_epoch=first_epoch
     )
@@ -183,31 +194,33 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     return best
 
 
-def make_trainer(config: ConfigDict, genotype: Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
-    """Returns the compiled trainer of a configuration."""
+def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
+    """Returns the compiled trainer of a configuration, of a network that `make_network` knows."""
     _set_precision(config)
     settings, threat = config.train, config.attack
-    network = GenotypeNetwork(
-        genotype,
-        dataset.num_classes,
-        channels=settings.channels,
-        cells=settings.cells,
-        input_shape=dataset.input_shape,
-        mean=dataset.mean,
-        std=dataset.std,
-        auxiliary=settings.auxiliary,
-        drop_path=settings.drop_path,
-        seed=derive(config.seed, "network"),
+    sizes = {name: settings[name] for name in ("channels", "cells", "growth") if settings[name] is not None}
+    options = {name: size for name, size in sizes.items() if name in network_options(network)}
+    options |= {name: settings[name] for name in ("auxiliary", "drop_path") if settings[name]}
+    defence = make_defence(
+        settings.defence, eps=threat.eps, step_size=threat.step_size, steps=settings.attack_steps, norm=threat.norm
     )
-    adversarial = settings.attack_steps > 0
+    members = [
+        make_network(
+            network,
+            dataset.num_classes,
+            input_shape=dataset.input_shape,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=derive(config.seed, f"network{index or ''}"),
+            **options,
+        )
+        for index in range(defence.members)
+    ]
+    validation = None
+    if settings.defence != "none":
+        validation = pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
     trainer = AdversarialTrainer(
-        network,
-        pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm) if adversarial else None,
-        validation_attack=pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
-        if adversarial
-        else None,
-        auxiliary_weight=settings.auxiliary_weight,
-        seed=config.seed,
+        members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed
     )
     trainer.compile(_sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     return trainer
@@ -246,28 +259,32 @@ def network_path(workdir: str) -> pathlib.Path:
     return path
 
 
-def _genotype(config: ConfigDict, workdir: str) -> Genotype:
-    if config.train.genotype:
-        return get_genotype(config.train.genotype)
-    path = pathlib.Path(workdir).expanduser() / "search" / "genotype.json"
-    if not path.exists():
+def _network(config: ConfigDict, workdir: str) -> str | Genotype:
+    """Returns what is trained: a name in the registry, or the genotype that was given or searched."""
+    name = config.train.network
+    if name and not name.lower().endswith(".json"):
+        return name
+    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / "search" / "genotype.json")
+    if not name and not path.exists():
         raise UsageError(
             f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "
-            "published genotype or a .json file: --config.train.genotype=racl."
+            "network or a genotype's .json file: --config.train.network=racl."
         )
     return Genotype.load(path)
 
 
 def load_data(config: ConfigDict) -> Dataset:
-    """Returns the data set of a configuration."""
+    """Returns the data set of a configuration; the last two are kept, for the steps that follow."""
     data = config.data
+    return _load(data.name, data.data_dir, data.train_size, data.test_size, data.image_size, config.seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(
+    name: str, data_dir: str | None, train_size: int | None, test_size: int | None, image_size: int | None, seed: int
+) -> Dataset:
     return load_dataset(
-        data.name,
-        data_dir=data.data_dir,
-        train_size=data.train_size,
-        test_size=data.test_size,
-        image_size=data.image_size,
-        seed=config.seed,
+        name, data_dir=data_dir, train_size=train_size, test_size=test_size, image_size=image_size, seed=seed
     )
 
 

@@ -11,7 +11,7 @@ from racl_tf.space.operations import (
     edges_from,
     edges_into,
 )
-from racl_tf.space.selection import select_genotype
+from racl_tf.space.selection import random_genotype, select_genotype
 
 __all__ = [
     "EDGES",
@@ -26,5 +26,6 @@ __all__ = [
     "edges_from",
     "edges_into",
     "get_genotype",
+    "random_genotype",
     "select_genotype",
 ]

@@ -40,6 +40,16 @@ def select_genotype(edge_scores: npt.ArrayLike, *, name: str | None = None) -> G
     return Genotype(normal, reduce, name)
 
 
+def random_genotype(seed: int, *, name: str | None = None) -> Genotype:
+    """Returns cells drawn uniformly from all that `select_genotype` can select: the baseline of any search.
+
+    >>> random_genotype(0) == random_genotype(0) != random_genotype(1)
+    True
+    """
+    scores = np.random.default_rng(seed).random((2, len(EDGES), len(OPERATIONS)))
+    return select_genotype(scores, name=name)
+
+
 def _select_cell(scores: npt.NDArray[np.float64]) -> Cell:
     candidates = np.delete(scores, _ZERO, axis=1)
     names = np.delete(OPERATIONS, _ZERO)

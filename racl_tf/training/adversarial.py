@@ -1,4 +1,4 @@
-"""Adversarial training of any classifier, as a Keras model around it."""
+"""Training of any classifier under a defence, as a Keras model around it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,44 +9,43 @@ import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
 from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.random import fold
 from racl_tf.training.descent import descend
-from racl_tf.training.objective import cross_entropy, record, running_means
+from racl_tf.training.objective import record, running_means
 
 
 @keras.saving.register_keras_serializable("racl_tf")
 class AdversarialTrainer(keras.Model):
-    r"""Trains a classifier on attacked images: min_W E[max_{||d|| <= eps} CE(network(x + d), y)] (Madry et al., 2018).
+    """Trains a classifier under a defence, such as on attacked images (Madry et al., 2018).
 
-    Each step attacks the batch against the network in inference mode, then descends on the
-    attacked images in training mode. A network with an auxiliary head (`GenotypeNetwork`) adds
-    its loss. Validation gives accuracy and, under `validation_attack`, robust_accuracy: what the
-    best checkpoint is chosen by, on images held out of the training set.
+    Each step asks the defence for the loss of the batch, "loss", and descends on it. Validation gives the
+    cross-entropy and accuracy on clean images and, under `validation_attack`, robust_accuracy: what the best
+    checkpoint is chosen by, on images held out of the training set.
 
     Arguments:
         network: any Keras model from images in [0, 1] to logits.
-        attack: PGD-7 in the paper; None trains plainly.
-        validation_attack: by default `attack`; None together with no `attack` leaves robust_accuracy out.
-        auxiliary_weight: of the auxiliary head's loss.
+        defence: a `Defence`; an attack, such as PGD-7 in the paper, stands for `AdversarialTraining` on its images
+            and None for plain training.
+        validation_attack: by default the attack that the defence trains against; None together with a defence
+            without attack leaves robust_accuracy out.
         seed: of the attack's noise.
     """
 
     def __init__(
         self,
         network: keras.Model,
-        attack: GradientAttack | None = None,
+        defence: Defence | GradientAttack | None = None,
         *,
         validation_attack: GradientAttack | None = None,
-        auxiliary_weight: float = 0.4,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # images stay float32 under a mixed policy
         self.network = network
-        self.attack = attack
-        self.validation_attack = validation_attack or attack
-        self.auxiliary_weight = auxiliary_weight
+        self.defence = defence if isinstance(defence, Defence) else AdversarialTraining(defence)
+        self.validation_attack = validation_attack or getattr(self.defence, "attack", None)
         self.seed = seed
         self.steps = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="steps"
@@ -100,21 +99,18 @@ class AdversarialTrainer(keras.Model):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = data
-        if self.attack is not None:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            seed = fold(self.seed, "train/attack", self.steps, replica)
-            images = self._attacked(self.attack, images, labels, seed)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seeds = _seeds(fold(self.seed, "train/attack", self.steps, replica), images)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
-            if getattr(self.network, "auxiliary", None) is None:
-                loss = record(self._means, "", self.network(images, training=True), labels)
-            else:
-                logits, auxiliary = self.network(images, training=True, auxiliary=True)
-                loss = record(self._means, "", logits, labels)
-                loss += self.auxiliary_weight * cross_entropy(auxiliary, labels)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+            loss, logits = self.defence.objective(self.network, images, labels, seeds)
+        values = [variable.value for variable in variables]
+        gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
         self.steps.assign_add(1)
+        self._means["loss"].update_state(loss, sample_weight=tf.shape(labels)[0])
+        correct = tf.equal(tf.argmax(logits, -1, labels.dtype), labels)
+        self._means["accuracy"].update_state(tf.cast(correct, tf.float32))
         return {name: self._means[name].result() for name in ("loss", "accuracy")}
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -122,36 +118,26 @@ class AdversarialTrainer(keras.Model):
         record(self._means, "", self.network(images, training=False), labels)
         shown = ["loss", "accuracy"]
         if self.validation_attack is not None:
-            attacked = self._attacked(self.validation_attack, images, labels, fold(self.seed, "train/validation"))
+            seeds = _seeds(fold(self.seed, "train/validation"), images)
+            attacked = self.validation_attack.perturb(self.call, images, labels, seeds)
             record(self._means, "robust_", self.network(attacked, training=False), labels)
             shown += ["robust_loss", "robust_accuracy"]
         return {name: self._means[name].result() for name in shown}
 
-    def _attacked(self, attack: GradientAttack, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        seeds = image_seeds(seed, tf.range(tf.shape(images)[0]))
-        return attack.perturb(lambda x: self.network(x, training=False), images, labels, seeds)
-
     def get_config(self) -> dict[str, Any]:
-        def fields(attack: GradientAttack | None) -> dict[str, Any] | None:
-            return None if attack is None else asdict(attack)
-
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
-            "attack": fields(self.attack),
-            "validation_attack": fields(self.validation_attack),
-            "auxiliary_weight": self.auxiliary_weight,
+            "defence": keras.saving.serialize_keras_object(self.defence),
+            "validation_attack": None if self.validation_attack is None else asdict(self.validation_attack),
             "seed": self.seed,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdversarialTrainer":
-        attacks = {
-            name: None if config[name] is None else GradientAttack(**config[name])
-            for name in ("attack", "validation_attack")
-        }
-        network = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**{**config, **attacks, "network": network})
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("network", "defence")}
+        attack = config["validation_attack"]
+        return cls(**{**config, **parts, "validation_attack": attack and GradientAttack(**attack)})
 
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
@@ -160,3 +146,7 @@ class AdversarialTrainer(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _seeds(seed: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    return image_seeds(seed, tf.range(tf.shape(images)[0]))

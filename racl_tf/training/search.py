@@ -11,13 +11,15 @@ from racl_tf.architecture.constraint import ConfidenceConstraint
 from racl_tf.architecture.distribution import LogNormalArchitecture
 from racl_tf.architecture.lipschitz import LogNormal, network_constant
 from racl_tf.architecture.operation_norms import OperationNorms
+from racl_tf.architecture.point import PointArchitecture
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.errors import unknown
+from racl_tf.errors import UsageError, unknown
 from racl_tf.networks.supernet import Supernet
 from racl_tf.random import fold
 from racl_tf.space import Genotype
 from racl_tf.training.descent import descend
 from racl_tf.training.objective import cross_entropy, record, running_means
+from racl_tf.training.unrolled import gradients_of, unrolled_gradients
 
 UPDATES = ("joint", "sequential")
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -42,12 +44,15 @@ class RACLSearch(keras.Model):
 
     Arguments:
         supernet: the network that is searched.
-        architecture: the distribution of alpha and beta.
+        architecture: what alpha and beta are: drawn from log-normal distributions by default, RACL's, or a
+            `PointArchitecture`.
         constraint: on the network's Lipschitz constant; None searches without.
         norms: the reading of an operation's norm, "matrix" (the paper's) or "operator" (see `OperationNorms`).
         norms_batch_norm: whether norms include the normalisations' factors.
         updates: "joint": mu and sigma from one backward pass (Eq. 18 as printed); "sequential": mu first, then
             sigma at the new mu.
+        second_order: takes the architecture's gradient of CE not at the weights but after one descent step of
+            theirs on (x_w, y_w), approximated as by DARTS (Liu et al., 2019, Eqs. 7 and 8).
         attack: searches on images attacked at the current draw; None, the paper's: on clean ones.
         seed: of everything that is drawn.
 
@@ -58,12 +63,13 @@ class RACLSearch(keras.Model):
     def __init__(
         self,
         supernet: Supernet,
-        architecture: LogNormalArchitecture | None = None,
+        architecture: PointArchitecture | None = None,
         constraint: ConfidenceConstraint | None = None,
         *,
         norms: str = "matrix",
         norms_batch_norm: bool = False,
         updates: str = "joint",
+        second_order: bool = False,
         attack: GradientAttack | None = None,
         seed: int = 0,
         **kwargs: Any,
@@ -76,6 +82,7 @@ class RACLSearch(keras.Model):
         self.constraint = constraint
         self.norms = OperationNorms(supernet, reading=norms, batch_norm=norms_batch_norm)
         self.updates = updates
+        self.second_order = second_order
         self.attack = attack
         self.seed = seed
         self.searching = True
@@ -107,7 +114,15 @@ class RACLSearch(keras.Model):
             clip_norm: the largest global norm of the weights' gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+
+        Raises:
+            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.
         """
+        if self.second_order and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise UsageError(
+                "`second_order` moves the weights to and fro within a step, which several replicas cannot do. "
+                "Search on one device or with second_order=False."
+            )
         self._step_config = {
             "weight_decay": weight_decay,
             "architecture_weight_decay": architecture_weight_decay,
@@ -141,7 +156,7 @@ class RACLSearch(keras.Model):
         weight_batch, architecture_batch = data
         log_norms = self.norms.measure(self.supernet)
         if self.searching:
-            logs = self._architecture_step(architecture_batch, log_norms)
+            logs = self._architecture_step(architecture_batch, weight_batch, log_norms)
         else:
             constant = self._constant(log_norms)
             logs = {"mu_F": constant.mean, "sigma_F": tf.sqrt(constant.variance)}
@@ -157,26 +172,24 @@ class RACLSearch(keras.Model):
 
     def _weight_step(self, batch: Batch) -> None:
         variables = self.supernet.trainable_variables
-        alpha, beta = self.architecture(fold(self.seed, "search/weights", self.steps))
-        images, labels = self._attacked(batch, alpha, beta, "weights"), batch[1]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in variables])
-            logits = self.supernet(images, alpha, beta, training=True)
-            loss = record(self._means, "", logits, labels)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        (gradients,) = gradients_of(
+            lambda: record(self._means, "", self._logits(batch, "weights"), batch[1]), variables
+        )
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
 
-    def _architecture_step(self, batch: Batch, log_norms: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _architecture_step(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> dict[str, tf.Tensor]:
         if self.constraint is not None:
             self.constraint.set_target(self._constant(log_norms))
-        mu = list(zip(self.architecture.mu, self.architecture.initial_mu(), strict=True))
+        starts = zip(self.architecture.mu, self.architecture.initial_mu(), strict=True)
+        mu = [(variable, start) for variable, start in starts if variable.trainable]
         sigma = [(variable, None) for variable in self.architecture.sigma_logits]
+        groups = [mu + sigma] if self.updates == "joint" or not sigma else [mu, sigma]
         logs: dict[str, tf.Tensor] = {}
-        for group in [mu + sigma] if self.updates == "joint" else [mu, sigma]:
+        for group in groups:
             variables, anchors = zip(*group, strict=True)
             if logs:  # the second half of a step is the optimizer's same step
                 self.architecture_optimizer.iterations.assign_sub(1)
-            gradients, logs = self._architecture_gradients(batch, log_norms, variables, logs)
+            gradients, logs = self._architecture_gradients(batch, weight_batch, log_norms, variables, logs)
             decay = self.architecture_weight_decay
             descend(self.architecture_optimizer, gradients, variables, weight_decay=decay, anchors=anchors)
         if self.constraint is not None:
@@ -185,23 +198,41 @@ class RACLSearch(keras.Model):
         return logs
 
     def _architecture_gradients(
-        self, batch: Batch, log_norms: tf.Tensor, variables: Sequence[keras.Variable], first: dict[str, tf.Tensor]
+        self,
+        batch: Batch,
+        weight_batch: Batch,
+        log_norms: tf.Tensor,
+        variables: Sequence[keras.Variable],
+        first: dict[str, tf.Tensor],
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """Returns the gradients of Eq. 18, and what is logged of the point where a step starts."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in variables])
-            alpha, beta = self.architecture(fold(self.seed, "search/architecture", self.steps))
-            images, labels = self._attacked(batch, alpha, beta, "architecture"), batch[1]
-            logits = self.supernet(images, alpha, beta, training=True)
-            loss = cross_entropy(logits, labels) if first else record(self._means, "architecture_", logits, labels)
+        logs: dict[str, tf.Tensor] = {}
+
+        def objective() -> tf.Tensor:
+            logits = self._logits(batch, "architecture")
+            loss = cross_entropy(logits, batch[1]) if first else record(self._means, "architecture_", logits, batch[1])
             constant = self._constant(log_norms)
-            logs = {"mu_F": constant.mean, "sigma_F": tf.sqrt(constant.variance)}
-            if self.constraint is not None:
-                state = self.constraint.evaluate(constant)
-                loss += self.constraint.penalty(state.violation)
-                logs |= {"constraint": state.violation, "probability": state.probability}
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+            logs.update({"mu_F": constant.mean, "sigma_F": tf.sqrt(constant.variance)})
+            if self.constraint is None:
+                return loss
+            state = self.constraint.evaluate(constant)
+            logs.update({"constraint": state.violation, "probability": state.probability})
+            return loss + self.constraint.penalty(state.violation)
+
+        def training_loss() -> tf.Tensor:
+            return cross_entropy(self._logits(weight_batch, "architecture"), weight_batch[1])
+
+        if not self.second_order:
+            (gradients,) = gradients_of(objective, variables)
+        else:
+            weights, rate = self.supernet.trainable_variables, self.optimizer.learning_rate
+            gradients = unrolled_gradients(objective, training_loss, variables, weights, rate)
         return gradients, first or logs
+
+    def _logits(self, batch: Batch, stream: str) -> tf.Tensor:
+        """Returns the logits in training mode at this step's draw of a stream."""
+        alpha, beta = self.architecture(fold(self.seed, f"search/{stream}", self.steps))
+        return self.supernet(self._attacked(batch, alpha, beta, stream), alpha, beta, training=True)
 
     def _constant(self, log_norms: tf.Tensor) -> LogNormal:
         scale_free = self.constraint is not None and self.constraint.scale_free
@@ -227,6 +258,7 @@ class RACLSearch(keras.Model):
             "norms": self.norms.reading,
             "norms_batch_norm": self.norms.batch_norm,
             "updates": self.updates,
+            "second_order": self.second_order,
             "attack": None if self.attack is None else asdict(self.attack),
             "seed": self.seed,
         }

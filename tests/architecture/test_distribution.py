@@ -7,7 +7,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from racl_tf.architecture.distribution import LogNormalArchitecture, sum_over_node
+from racl_tf.architecture.distribution import LogNormalArchitecture
+from racl_tf.architecture.point import sum_over_node
 from racl_tf.errors import UsageError
 from racl_tf.random import fold
 from racl_tf.space import OPERATIONS

@@ -16,6 +16,7 @@ import tensorflow as tf
 import racl_tf.layers
 import racl_tf.networks
 from racl_tf.networks.robnet import FREE, LARGE_V1
+from racl_tf.networks.vgg import VGG19
 from racl_tf.space import GENOTYPES
 
 ALPHA_BETA = ((14, 8), (14,))
@@ -33,6 +34,7 @@ class Case(NamedTuple):
 
 NETWORK = {"channels": 4, "cells": 3, "input_shape": (7, 8, 3)}
 IMAGES = (5, 6, 8)
+SCALED = MappingProxyType({"scaled": True})
 CELL = {"cell": GENOTYPES["amoebanet"].reduce, "channels": 4}
 CASES = [
     Case("BatchNorm", {"affine": True}, IMAGES),
@@ -61,6 +63,8 @@ CASES = [
     Case("DenseNet121", {"num_classes": 3, "growth": 2, "input_shape": (7, 8, 3)}, (7, 8, 3)),
     Case("RobNet", {**NETWORK, "num_classes": 3, "codes": LARGE_V1}, (7, 8, 3)),
     Case("RobNet", {**NETWORK, "num_classes": 3, "codes": FREE[:3]}, (7, 8, 3)),
+    Case("L2Nonexpansive", {"num_classes": 3, "channels": 2, "input_shape": (7, 8, 3)}, (7, 8, 3), options=SCALED),
+    Case("Ensemble", {"members": [VGG19(3, channels=4, input_shape=(7, 8, 3), seed=k) for k in range(2)]}, (7, 8, 3)),
     Case(
         "GenotypeNetwork",
         {"genotype": "nasnet", "num_classes": 3, "auxiliary": True, "drop_path": 0.2, **NETWORK},
@@ -75,7 +79,7 @@ every_network = pytest.mark.parametrize(
     ids=lambda case: case.name,
 )
 every_random_layer = pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name not in ("BatchNorm", "Pool")], ids=lambda case: case.name
+    "case", [case for case in CASES if case.name not in ("BatchNorm", "Pool", "Ensemble")], ids=lambda case: case.name
 )
 
 

@@ -40,7 +40,7 @@ def test_names_stand_for_their_networks() -> None:
     for name, kind in classes.items():
         options = {} if name == "vgg19" else SMALL[name]
         assert type(make_network(name.upper(), input_shape=(8, 8, 1), **options)) is kind
-    assert NETWORKS.keys() == {*classes, "robnet_free", *GENOTYPES}
+    assert NETWORKS.keys() == {*classes, "robnet_free", "l2nnn", *GENOTYPES}
 
 
 @pytest.mark.parametrize("name", GENOTYPES)

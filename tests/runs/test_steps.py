@@ -68,7 +68,7 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(
 
 
 def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDict, tmp_path: pathlib.Path) -> None:
-    config.train.genotype = "pc_darts"
+    config.train.network = "pc_darts"
     config.train.auxiliary = True
     config.train.drop_path = 0.1
     workdir = str(tmp_path)
@@ -109,15 +109,15 @@ def test_the_configurations_hold_the_paper_s_settings(name: str) -> None:
     config = configuration(name)
     assert config.data.name == name
     search = config.search
-    assert (search.channels, search.cells, search.partial) == (16, 8, 4)
+    assert (search.mode, search.channels, search.cells, search.partial) == ("racl", 16, 8, None)
     assert (search.epochs, search.warmup_epochs, search.batch_size) == (50, 15, 128)
     assert (search.learning_rate, search.momentum, search.weight_decay) == (0.1, 0.9, 3e-4)
     assert (search.architecture_learning_rate, search.architecture_weight_decay) == (6e-4, 1e-3)
     assert (search.eta, search.rho) == (0.9, 1e-3)
-    assert (config.train.channels, config.train.cells, config.train.attack_steps) == (36, 20, 7)
+    assert (config.train.defence, config.train.attack_steps) == ("pgd", 7)
     threat = (76.5, 20) if name == "mnist" else (8, 2)
     assert (config.attack.eps * 255, config.attack.step_size * 255) == pytest.approx(threat)
     for variant in ("cpu", "smoke"):
         smaller = configuration(name, variant)
         assert smaller.data.name == name
-        assert smaller.train.cells < config.train.cells
+        assert smaller.train.cells < 20

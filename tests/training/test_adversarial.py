@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, fgsm, image_seeds, pgd
 from racl_tf.data import Dataset, batches, load_dataset
+from racl_tf.defences import ADP, AdversarialTraining, Defence
 from racl_tf.errors import UsageError
+from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.random import fold
 from racl_tf.training.adversarial import AdversarialTrainer
 from racl_tf.training.callbacks import BestNetwork, HistoryFile
@@ -38,8 +41,8 @@ def small_network(seed: int = 0) -> keras.Model:
     )
 
 
-def make_trainer(network: keras.Model, attack: GradientAttack | None, **options) -> AdversarialTrainer:
-    trainer = AdversarialTrainer(network, attack, seed=SEED, **options)
+def make_trainer(network: keras.Model, defence: Defence | GradientAttack | None, **options) -> AdversarialTrainer:
+    trainer = AdversarialTrainer(network, defence, seed=SEED, **options)
     trainer.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), weight_decay=DECAY, clip_norm=CLIP)
     return trainer
 
@@ -93,7 +96,7 @@ def test_auxiliary_head_and_normalisation(digits: Dataset) -> None:
     ours, truth = (
         GenotypeNetwork("racl", channels=4, cells=3, input_shape=(8, 8, 1), auxiliary=True, seed=1) for _ in range(2)
     )
-    trainer = make_trainer(ours, attack, auxiliary_weight=0.7)
+    trainer = make_trainer(ours, AdversarialTraining(attack, 0.7))
     for step in steps:
         trainer.train_step(step)
 
@@ -105,12 +108,20 @@ def test_auxiliary_head_and_normalisation(digits: Dataset) -> None:
     assert_equal_variables(ours, truth, atol=1e-4)
 
 
-def test_two_replicas_equal_one_device(two_replicas: tf.distribute.Strategy, digits: Dataset) -> None:
-    """Of the same global batches, under an attack without noise."""
-    attack = pgd(0.2, 0.08, 3, random_start=False)
+@pytest.mark.parametrize("defence", [pgd(0.2, 0.08, 3, random_start=False), ADP()], ids=["pgd", "adp"])
+def test_two_replicas_equal_one_device(
+    defence: Defence | GradientAttack, two_replicas: tf.distribute.Strategy, digits: Dataset
+) -> None:
+    """Of the same global batches, under an attack without noise and under a defence without attack."""
+
+    def make() -> AdversarialTrainer:
+        if not isinstance(defence, ADP):
+            return make_trainer(small_network(), defence)
+        return make_trainer(Ensemble([small_network(seed) for seed in range(3)]), defence)
+
     with two_replicas.scope():
-        mirrored = make_trainer(small_network(), attack)
-    single = make_trainer(small_network(), attack)
+        mirrored = make()
+    single = make()
     histories = [
         trainer.fit(
             batches(digits.train, 16, seed=0),
@@ -124,6 +135,17 @@ def test_two_replicas_equal_one_device(two_replicas: tf.distribute.Strategy, dig
     assert histories[0].keys() == histories[1].keys()
     for name, (value,) in histories[0].items():
         assert value == pytest.approx(histories[1][name][0], rel=1e-4), name
+
+
+def test_weights_that_take_no_part_in_the_loss_only_decay(digits: Dataset) -> None:
+    """As the scales of an L2-nonexpansive network do under cross-entropy on its logits."""
+    network = L2Nonexpansive(10, channels=2, input_shape=(8, 8, 1))
+    trainer = make_trainer(network, None)
+    before = [scale.numpy() for scale in (network.class_scales, network.scale, network.matrices[0])]
+    trainer.train_step(next(iter(batches(digits.train, 16, seed=0))))
+    for scale, value in zip((network.class_scales, network.scale), before, strict=False):
+        np.testing.assert_allclose(scale.numpy(), value * (1 - RATE * DECAY), rtol=1e-5)
+    assert np.abs(network.matrices[0].numpy() - before[2] * (1 - RATE * DECAY)).max() > 1e-5
 
 
 def test_validation_by_hand(digits: Dataset) -> None:
@@ -148,7 +170,7 @@ def test_keras_file_holds_the_whole_state(tmp_path, digits: Dataset) -> None:
     trainer.train_step(first)
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.models.load_model(tmp_path / "trainer.keras")
-    assert loaded.attack == trainer.attack
+    assert loaded.defence == trainer.defence
     assert loaded.validation_attack == trainer.validation_attack
     for model in (trainer, loaded):
         model.train_step(second)

@@ -1,0 +1,21 @@
+"""Reproduces the paper's tables and figures, ours beside the paper's: writes WORKDIR/table1.md, .png and .json, ..."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+from racl_tf.runs.shorthands import REPRODUCTION
+
+
+def reproduce(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.comparisons import run_reproduction
+
+    for path in run_reproduction(config, workdir):
+        print(f"\n{path.read_text()}\n{path}")
+
+
+def run() -> None:
+    run_program(reproduce, __doc__, config="reproduction:cpu", shorthands=REPRODUCTION)
+
+
+if __name__ == "__main__":
+    run()

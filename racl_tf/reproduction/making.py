@@ -1,0 +1,224 @@
+"""Makes exhibits: trains and attacks what they are of, and writes their pages and pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+import keras
+import tensorflow as tf
+
+from racl_tf.errors import UsageError, unknown
+from racl_tf.evaluation import Sweep
+from racl_tf.files import write_json, write_text
+from racl_tf.reporting import draw_genotype, plot_sweeps
+from racl_tf.reporting.comparison import Comparison, Measured
+from racl_tf.reporting.comparison_plot import plot_comparison
+from racl_tf.reproduction import paper
+from racl_tf.reproduction.exhibits import (
+    CLEAN,
+    EXHIBITS,
+    PARAMETERS,
+    Cell,
+    Curves,
+    Drawings,
+    Exhibit,
+    Table,
+    systems_of,
+)
+from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.system import System
+from racl_tf.version import __version__
+
+_LOGGER = logging.getLogger(__name__)
+Figures = dict[tuple[str, str], Measured]
+
+
+def reproduce(
+    names: Sequence[str], labs: Mapping[str, Lab], folder: str | pathlib.Path, *, extra: Sequence[System] = ()
+) -> list[pathlib.Path]:
+    """Makes exhibits and returns the paths of their pages; what is finished is not repeated.
+
+    Each page shows our figures with their 95% intervals beside the paper's, never one that was not measured.
+
+    Arguments:
+        names: of exhibits, in `racl_tf.reproduction.exhibits.EXHIBITS`.
+        labs: of each data set by its name; the first is the one of all exhibits but Table 4, which is of all.
+        folder: where pages and pictures are written.
+        extra: a user's own systems, which take part in every exhibit.
+
+    Raises:
+        UsageError: an exhibit is unknown, a user's system has another's title, or what `Lab.check` finds in any of
+            them, before anything is computed.
+    """
+    for name in names:
+        if name not in EXHIBITS:
+            raise unknown("exhibit", name, EXHIBITS)
+    taken = {system.title for _, system in systems_of(*(EXHIBITS[name](tuple(labs), ()) for name in names))}
+    for system in extra:
+        if system.title in taken:
+            raise UsageError(f"{system.title!r} is a row already. Call your network {system.network!r} otherwise.")
+    exhibits = {name: EXHIBITS[name](tuple(labs), extra) for name in names}
+    for dataset, system in systems_of(*exhibits.values()):
+        labs[dataset].check([system])
+    return [make(exhibit, labs, pathlib.Path(folder).expanduser() / name) for name, exhibit in exhibits.items()]
+
+
+def make(exhibit: Exhibit, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
+    """Makes one exhibit and returns the path of its page: BASE.md, with pictures and but for drawings BASE.json.
+
+    Tables and curves are written anew after each system, so that an interrupted one shows what there is.
+    """
+    _LOGGER.info("%s", exhibit.title)
+    if isinstance(exhibit, Table):
+        return _make_table(exhibit, labs, base)
+    return _make_curves(exhibit, labs, base) if isinstance(exhibit, Curves) else _make_drawings(exhibit, labs, base)
+
+
+def _make_table(table: Table, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
+    measured: Figures = {}
+    places = [*table.cells, *(place for place in table.published if place[1] in {column for _, column in table.cells})]
+    rows, columns = (tuple(dict.fromkeys(place[axis] for place in places)) for axis in (0, 1))
+    shown = {place: figure for place, figure in table.published.items() if place[1] in columns}
+    for figures in _measure(table, labs):
+        measured |= figures
+        notes = notes_of(table, labs)
+        page = Comparison(table.title, rows, columns, dict(measured), shown, notes)
+        write_text(base.with_suffix(".md"), page.markdown())
+        write_json(base.with_suffix(".json"), page.as_dict())
+        plot_comparison(page, base.with_suffix(".png"))
+    return base.with_suffix(".md")
+
+
+def _measure(table: Table, labs: Mapping[str, Lab]) -> Iterable[Figures]:
+    """Yields a table's figures, those of one attacked system or source at a time."""
+
+    def key(place: tuple[str, str]) -> tuple[str, str, str]:
+        cell = table.cells[place]
+        if cell.source is None:
+            return cell.dataset, str(labs[cell.dataset].network_folder(cell.system)), ""
+        return cell.dataset, str(labs[cell.dataset].network_folder(cell.source)), cell.measure
+
+    order = {value: index for index, value in enumerate(dict.fromkeys(map(key, table.cells)))}
+    for _, group in groupby(sorted(table.cells, key=lambda place: order[key(place)]), key):
+        cells = {place: table.cells[place] for place in group}
+        lab = labs[next(iter(cells.values())).dataset]
+        yield _transferred(lab, cells) if next(iter(cells.values())).source else _attacked(lab, cells)
+
+
+def _attacked(lab: Lab, cells: Mapping[tuple[str, str], Cell]) -> Figures:
+    system = next(iter(cells.values())).system
+    attacks = list(dict.fromkeys(cell.measure for cell in cells.values() if cell.measure not in (CLEAN, PARAMETERS)))
+    evaluations = lab.attacked(system, attacks)
+    figures = {}
+    for place, cell in cells.items():
+        if cell.measure == PARAMETERS:
+            if (count := lab.parameters(system)) is not None:
+                figures[place] = Measured(count / 1e6)
+            continue
+        name = attacks[0] if cell.measure == CLEAN else cell.measure
+        evaluation = evaluations[name]
+        figures[place] = in_percent(evaluation.accuracy(cell.measure), evaluation.interval(cell.measure))
+    return figures
+
+
+def _transferred(lab: Lab, cells: Mapping[tuple[str, str], Cell]) -> Figures:
+    first = next(iter(cells.values()))
+    targets = {str(place): cell.system for place, cell in cells.items()}
+    result = lab.transferred(first.source, targets, first.measure)  # type: ignore[arg-type]
+    return {
+        place: in_percent(result.accuracy("source", str(place)), result.interval("source", str(place)))
+        for place in cells
+    }
+
+
+def _make_curves(curves: Curves, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
+    sweeps: dict[str, dict[str, Sweep]] = {}
+    for title, system in curves.systems.items():
+        for name, sweep in labs[curves.dataset].swept(system).items():
+            sweeps.setdefault(name, {})[title] = sweep
+        parts = [
+            "Robust accuracy in percent with its 95% interval; the paper's figure after a slash.",
+            *(part for name, lines in sweeps.items() for part in _make_panel(name, lines, base)),
+        ]
+        _write_page(curves, parts, labs, base)
+        figures = {name: {row: sweep.as_dict() for row, sweep in lines.items()} for name, lines in sweeps.items()}
+        write_json(base.with_suffix(".json"), figures)
+    return base.with_suffix(".md")
+
+
+def _make_panel(name: str, sweeps: Mapping[str, Sweep], base: pathlib.Path) -> list[str]:
+    """Draws the curves of all systems by one attack and returns the link to the picture and their table."""
+    picture = base.with_name(f"{base.name}_{name}.png")
+    plot_sweeps(sweeps, picture)
+    title = "PGD over steps" if name == "steps" else f"{name} over eps"
+    values = next(iter(sweeps.values())).values
+    rows = [f"| {title} | {' | '.join(f'{value:.3g}' for value in values)} |", "|---" * (len(values) + 1) + "|"]
+    for system, sweep in sweeps.items():
+        points = zip(values, sweep.accuracies, sweep.intervals, strict=True)
+        rows.append(f"| {system} | {' | '.join(_point(name, system, *point) for point in points)} |")
+    return [f"![{title}]({picture.name})", "\n".join(rows)]
+
+
+def _point(name: str, system: str, value: float, accuracy: float, interval: tuple[float, float]) -> str:
+    published = paper.FIGURE_3.get((system, f"PGD-{value:.0f}")) if name == "steps" else None
+    beside = f" / {published:.2f}" if published is not None else ""
+    return f"{100 * accuracy:.1f}{beside}<br>[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def _make_drawings(drawings: Drawings, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
+    parts = []
+    for index, (title, system) in enumerate(drawings.systems.items()):
+        genotype, picture = labs[drawings.dataset].genotype(system), base.with_name(f"{base.name}_{index}.png")
+        draw_genotype(genotype, picture)
+        parts += [f"### {title}", f"![{title}]({picture.name})", f"```\n{genotype}\n```"]
+    _write_page(drawings, parts, labs, base)
+    return base.with_suffix(".md")
+
+
+def _write_page(exhibit: Exhibit, parts: Sequence[str], labs: Mapping[str, Lab], base: pathlib.Path) -> None:
+    notes = "\n".join(f"* {note}" for note in notes_of(exhibit, labs))
+    write_text(base.with_suffix(".md"), "\n\n".join([f"## {exhibit.title}", *parts, notes]) + "\n")
+
+
+def notes_of(exhibit: Exhibit, labs: Mapping[str, Lab]) -> tuple[str, ...]:
+    """Returns what a reader has to know of an exhibit's figures: data, sizes, wall time, versions."""
+    parts: dict[str, list[System]] = {}
+    for dataset, system in systems_of(exhibit):
+        parts.setdefault(dataset, []).append(system)
+    notes = [
+        f"{sizes(labs[dataset])}; seed {labs[dataset].config.seed}. Searches, trainings and attacks took "
+        f"{labs[dataset].seconds(systems) / 60:.0f} min so far."
+        for dataset, systems in parts.items()
+    ]
+    return (*notes, versions())
+
+
+def sizes(lab: Lab) -> str:
+    """Returns the sizes that figures depend on: of the data, of search and training, of the threat."""
+    search, train, attack = lab.config.search, lab.config.train, lab.config.attack
+    own = {"cells": train.cells, "channels": train.channels}
+    network = " and ".join(f"{size} {name}" for name, size in own.items() if size is not None)
+    return (
+        f"{lab.config.data.name}: {len(lab.data.train)} training and {len(lab.data.test)} test images; search with "
+        f"{search.cells} cells of {search.channels} channels for {search.epochs} epochs; training for {train.epochs} "
+        f"epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; {attack.norm} "
+        f"with eps {attack.eps:.4g} and steps of {attack.step_size:.4g}, in MIM and PGD-10 of eps/10"
+    )
+
+
+def versions() -> str:
+    """Returns by which versions, and on what machine, figures come about."""
+    return (
+        f"racl_tf {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores."
+    )
+
+
+def in_percent(accuracy: float, interval: tuple[float, float]) -> Measured:
+    """Returns a share and its interval as a table's figure."""
+    return Measured(100 * accuracy, 100 * interval[0], 100 * interval[1])

@@ -1,0 +1,131 @@
+"""Several seeds of each way to search, retrained and attacked alike: is the difference real?"""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import keras
+import numpy as np
+from ml_collections import ConfigDict
+
+from racl_tf.architecture.discrete import log_surrogate
+from racl_tf.architecture.operation_norms import READINGS
+from racl_tf.errors import UsageError, unknown
+from racl_tf.evaluation.lipschitz import lipschitz_bounds
+from racl_tf.files import read_table, write_json
+from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.system import System
+
+_SLOPES = 100  # images at which the slope is measured
+
+
+def _constrained(mode: str, norms: str = "matrix", *, scale_free: bool = False) -> Mapping[str, Any]:
+    return {"search.mode": mode, "search.norms": norms, "search.scale_free": scale_free}
+
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "RACL, matrix norms": _constrained("racl", "matrix"),
+        "RACL, operator norms": _constrained("racl", "operator"),
+        "RACL scale-free, matrix norms": _constrained("racl", "matrix", scale_free=True),
+        "RACL scale-free, operator norms": _constrained("racl", "operator", scale_free=True),
+        "without confidence learning": _constrained("no_confidence"),
+        "PC-DARTS": {"search.mode": "pc_darts"},
+        "random cells": {"search.mode": "random"},
+    }
+)
+"""The settings of what is compared, by name: each of a constrained search says all in which these differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one variant gave from one seed.
+
+    Arguments:
+        correct: which test images are correct, bool (N,), for "clean" and each attack.
+        search: what the search logged last: of its steps c, mu_F and the like, of its epochs how mu moved; empty
+            for random cells.
+        figures: of the trained network: the logarithms of the surrogate constant in both readings, of the largest slope
+            found and of the upper bound; of the search c and mu_F, if there was a constraint.
+        genotype: the cell as text.
+        seconds: that search, training and attacks took.
+    """
+
+    correct: Mapping[str, np.ndarray]
+    search: Mapping[str, float]
+    figures: Mapping[str, float]
+    genotype: str
+    seconds: float
+
+
+def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, list[Outcome]]:
+    """Searches, trains and attacks every variant from every seed, and returns the outcomes, seed by seed.
+
+    Raises:
+        UsageError: a variant is unknown, there are fewer than two seeds or no attacks, or what `Lab.check` finds.
+    """
+    names = tuple(config.study.variants) or tuple(VARIANTS)
+    for name in names:
+        if name not in VARIANTS:
+            raise unknown("variant", name, VARIANTS)
+    if config.study.seeds < 2:
+        raise UsageError(f"A study needs two seeds at least. Received: study.seeds={config.study.seeds}.")
+    if not config.study.attacks:
+        raise UsageError("A study needs an attack. Received: study.attacks=().")
+    lab = Lab(config, folder)
+    seeds = range(config.seed, config.seed + config.study.seeds)
+    systems = {
+        (name, seed): System(f"{name}, seed {seed}", "", {**VARIANTS[name], "seed": seed})
+        for seed in seeds
+        for name in names
+    }
+    lab.check((system for (_, seed), system in systems.items() if seed == config.seed), config.study.attacks)
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
+    for (name, _), system in systems.items():
+        outcomes[name].append(_outcome(lab, system, config.study.attacks))
+    return outcomes
+
+
+def _outcome(lab: Lab, system: System, attacks: Iterable[str]) -> Outcome:
+    evaluations = lab.attacked(system, attacks)
+    correct = {name: evaluation.correct[name] for name, evaluation in evaluations.items()}
+    search = _last_logs(lab.search_folder(system) / "search")
+    constrained = {name: search[name] for name in ("constraint", "mu_F") if "constraint" in search}
+    return Outcome(
+        correct={"clean": next(iter(evaluations.values())).clean, **correct},
+        search=search,
+        figures=_figures(lab, system) | constrained,
+        genotype=str(lab.genotype(system)),
+        seconds=lab.seconds([system]),
+    )
+
+
+def _figures(lab: Lab, system: System) -> dict[str, float]:
+    """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
+    kept = lab.network_folder(system) / "figures.json"
+    if not kept.exists():
+        network = keras.saving.load_model(lab.train(system), compile=False)
+        pair = lipschitz_bounds(network, lab.data.test.images(np.arange(min(len(lab.data.test), _SLOPES))))
+        surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in READINGS}
+        bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}
+        write_json(kept, surrogates | bounds)
+    return json.loads(kept.read_text())
+
+
+def _log(slope: float) -> float:
+    return math.log(slope) if slope else -math.inf
+
+
+def _last_logs(folder: pathlib.Path) -> dict[str, float]:
+    steps = read_table(folder / "steps.csv")
+    if not steps:
+        return {}
+    numbers = {name: float(value) for name, value in steps[-1].items() if value and name not in ("epoch", "step")}
+    moved = json.loads((folder / "architecture.jsonl").read_text().splitlines()[-1])
+    return numbers | {name: value for name, value in moved.items() if isinstance(value, float)}

@@ -1,0 +1,216 @@
+"""What a study found: means over seeds, paired differences, correlations, and how RACL's weights moved."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from scipy import stats
+
+from racl_tf.evaluation.comparing import Difference, paired_bootstrap
+from racl_tf.reproduction.study import Outcome
+
+BASELINES = ("without confidence learning", "PC-DARTS", "random cells")
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of a figure of networks or searches with robust accuracy."""
+
+    coefficient: float
+    p_value: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The outcomes of every variant from every seed.
+
+    Arguments:
+        outcomes: by variant, a list in the order of seeds.
+        attack: whose robust accuracy is compared.
+        notes: what a reader has to know of the runs.
+    """
+
+    outcomes: Mapping[str, Sequence[Outcome]]
+    attack: str
+    notes: tuple[str, ...] = ()
+
+    def accuracies(self, variant: str, name: str) -> np.ndarray:
+        """Returns the accuracy of a variant's seeds (seeds,), clean or under an attack."""
+        return self._correct(variant, name).mean(1)
+
+    def difference(self, variant: str, baseline: str) -> Difference:
+        """Returns by how much a variant's robust accuracy is above a baseline's, with its paired interval."""
+        return paired_bootstrap(self._correct(variant, self.attack), self._correct(baseline, self.attack))
+
+    def differences(self) -> Iterator[tuple[str, str, Difference]]:
+        """Yields the difference of every variant to each of the baselines, and of a baseline to those after it."""
+        for index, baseline in enumerate(BASELINES):
+            if baseline in self.outcomes:
+                for variant in self.outcomes:
+                    if variant not in BASELINES[index:]:
+                        yield variant, baseline, self.difference(variant, baseline)
+
+    def correlations(self) -> dict[str, Correlation]:
+        """Returns, for each figure, its rank correlation with robust accuracy over all networks that have it.
+
+        Figures of the networks (surrogates, slope, upper bound) are there for all; c and mu_F, as the search left
+        them, for those with a constraint. What fewer than three networks have or all have alike is left out.
+        """
+        robust = [outcome.correct[self.attack].mean() for runs in self.outcomes.values() for outcome in runs]
+        figures = [outcome.figures for runs in self.outcomes.values() for outcome in runs]
+        result = {}
+        for name in dict.fromkeys(name for row in figures for name in row):
+            pairs = [(row[name], accuracy) for row, accuracy in zip(figures, robust, strict=True) if name in row]
+            if len(pairs) > 2 and all(len(set(values)) > 1 for values in zip(*pairs, strict=True)):
+                coefficient, p_value = stats.spearmanr(*zip(*pairs, strict=True))
+                result[name] = Correlation(float(coefficient), float(p_value), len(pairs))
+        return result
+
+    def movement(self, variant: str) -> dict[str, float]:
+        """Returns how mu of alpha moved in a variant's searches, averaged over seeds; empty without a search.
+
+        The mean square of all changes is common^2 + edges^2 + relative^2: what all share, what an edge's operations
+        share besides, and what tells operations apart. `share` is common^2 of it, in the searches where mu moved.
+        """
+        logs = [outcome.search for outcome in self.outcomes[variant] if outcome.search]
+        if not logs:
+            return {}
+        common, edges, relative = (
+            np.array([log[f"mu_alpha_{name}"] for log in logs]) for name in ("common", "edges", "relative")
+        )
+        moved = {"common": float(common.mean()), "edges": float(edges.mean()), "relative": float(relative.mean())}
+        total = common**2 + edges**2 + relative**2
+        moved["share"] = float(np.mean(common[total > 0] ** 2 / total[total > 0])) if total.any() else 0.0
+        moved["entropy"] = float(np.mean([log["entropy_alpha"] for log in logs]))
+        constrained = [log["constraint"] for log in logs if "constraint" in log]
+        return moved | ({"constraint": float(np.mean(constrained))} if constrained else {})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns every figure, ready for JSON."""
+        runs = {
+            variant: [
+                {name: float(rows.mean()) for name, rows in outcome.correct.items()}
+                | {"search": _finite(outcome.search), "figures": _finite(outcome.figures)}
+                | {"genotype": outcome.genotype, "seconds": outcome.seconds}
+                for outcome in outcomes
+            ]
+            for variant, outcomes in self.outcomes.items()
+        }
+        differences = [
+            {"variant": variant, "baseline": baseline, **difference._asdict()}
+            for variant, baseline, difference in self.differences()
+        ]
+        correlations = {name: asdict(value) for name, value in self.correlations().items()}
+        return {
+            "attack": self.attack,
+            "runs": runs,
+            "differences": differences,
+            "correlations": correlations,
+            "movement": {variant: self.movement(variant) for variant in self.outcomes},
+            "notes": list(self.notes),
+        }
+
+    def markdown(self) -> str:
+        """Returns the page of the study."""
+        names = list(next(iter(self.outcomes.values()))[0].correct)
+        parts = [
+            "## Is the difference real?",
+            f"Accuracy in percent over seeds, mean and standard deviation; {self.attack} is what is compared.",
+            _table(
+                ["searched by", *names],
+                [
+                    [variant, *(_mean_and_deviation(100 * self.accuracies(variant, name)) for name in names)]
+                    for variant in self.outcomes
+                ],
+            ),
+            f"Differences of accuracy under {self.attack} in percentage points, with 95% paired bootstrap intervals "
+            "over seeds and images. Bold: the interval leaves 0 out.",
+            _table(["", *(f"minus {name}" for name in BASELINES if name in self.outcomes)], self._difference_rows()),
+            f"Spearman's rank correlation with accuracy under {self.attack}, over all networks that have the figure.",
+            _table(
+                ["figure", "correlation", "p", "networks"],
+                [
+                    [name, f"{value.coefficient:.2f}", f"{value.p_value:.2g}", str(value.count)]
+                    for name, value in self.correlations().items()
+                ],
+            ),
+            "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
+            "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
+            "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
+            _table(["searched by", "common", "edges", "relative", "share", "entropy", "c"], self._movement_rows()),
+        ]
+        if self.notes:
+            parts.append("\n".join(f"* {note}" for note in self.notes))
+        return "\n\n".join(parts) + "\n"
+
+    def _difference_rows(self) -> list[list[str]]:
+        baselines = [name for name in BASELINES if name in self.outcomes]
+        found = {(variant, baseline): difference for variant, baseline, difference in self.differences()}
+        rows = []
+        for variant in self.outcomes:
+            cells = [_difference(found.get((variant, baseline))) for baseline in baselines]
+            if any(cells):
+                rows.append([variant, *cells])
+        return rows
+
+    def _movement_rows(self) -> list[list[str]]:
+        rows = []
+        for variant in self.outcomes:
+            if moved := self.movement(variant):
+                last = f"{moved['constraint']:.2f}" if "constraint" in moved else "-"
+                numbers = (f"{moved[name]:.3f}" for name in ("common", "edges", "relative"))
+                rows.append([variant, *numbers, f"{moved['share']:.0%}", f"{moved['entropy']:.2f}", last])
+        return rows
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws each seed's robust accuracy by variant, and all networks' over the surrogate constant."""
+        figure = Figure(figsize=(10, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1), sharex=False)
+        for row, (variant, outcomes) in enumerate(self.outcomes.items()):
+            robust = self.accuracies(variant, self.attack)
+            (points,) = left.plot(robust, np.full(len(robust), row), "o", alpha=0.7)
+            left.plot([robust.mean()], [row], "|", color=points.get_color(), markersize=18, markeredgewidth=2.5)
+            right.plot([o.figures["ln surrogate, matrix"] for o in outcomes], robust, "o", alpha=0.7)
+        left.set_yticks(range(len(self.outcomes)), list(self.outcomes))
+        left.invert_yaxis()
+        left.set_xlabel(f"accuracy under {self.attack}: seeds, and their mean")
+        right.set_xlabel("ln of the surrogate constant of the trained network, matrix norms")
+        right.set_ylabel(f"accuracy under {self.attack}")
+        for axis in (left.xaxis, right.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, dpi=120)
+
+    def _correct(self, variant: str, name: str) -> np.ndarray:
+        return np.stack([outcome.correct[name] for outcome in self.outcomes[variant]])
+
+
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Returns figures as JSON can hold them, None in place of an infinite one."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _mean_and_deviation(values: np.ndarray) -> str:
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    mean, low, high = (100 * value for value in difference)
+    text = f"{mean:+.1f}" if low <= 0 <= high else f"**{mean:+.1f}**"
+    return f"{text} [{low:+.1f}, {high:+.1f}]"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,62 @@
+"""The architecture's gradient through one step of the weights, the second order of DARTS."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+Loss = Callable[[], tf.Tensor]
+_RELATIVE_STEP = 0.01
+
+
+def gradients_of(loss: Loss, *groups: Sequence[keras.Variable]) -> list[list[tf.Tensor]]:
+    """Returns the gradients of a loss with respect to each group of variables."""
+    values = [[variable.value for variable in group] for group in groups]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        total = loss()
+    return tape.gradient(total, values)
+
+
+def unrolled_gradients(
+    validation_loss: Loss,
+    training_loss: Loss,
+    variables: Sequence[keras.Variable],
+    weights: Sequence[keras.Variable],
+    rate: tf.Tensor | float,
+) -> list[tf.Tensor]:
+    r"""Returns the gradient of the validation loss at the weights that one descent step leads to.
+
+    With :math:`w' = w - \xi \nabla_w L_{train}(w, \alpha)` it is (Liu et al., 2019, Eqs. 7 and 8)
+
+    .. math::
+        \nabla_\alpha L_{val}(w', \alpha) - \xi \frac{\nabla_\alpha L_{train}(w^+, \alpha) -
+        \nabla_\alpha L_{train}(w^-, \alpha)}{2 \epsilon}, \quad w^\pm = w \pm \epsilon \nabla_{w'} L_{val}(w', \alpha),
+
+    epsilon being 0.01 over the norm of that last gradient. The weights are as before afterwards.
+
+    Arguments:
+        validation_loss, training_loss: of the weights and variables as they stand.
+        variables: the architecture's (alpha).
+        weights: the network's (w).
+        rate: the length xi of the descent step.
+
+    Differences from the source:
+        The step is plain gradient descent, as in the paper's equation; the public code adds momentum and weight decay.
+    """
+    start = [tf.identity(weight.value) for weight in weights]
+
+    def move(directions: Sequence[tf.Tensor], length: tf.Tensor | float) -> None:
+        for weight, value, direction in zip(weights, start, directions, strict=True):
+            weight.assign(value + length * direction)
+
+    (descent,) = gradients_of(training_loss, weights)
+    move(descent, -rate)
+    direct, direction = gradients_of(validation_loss, variables, weights)
+    epsilon = _RELATIVE_STEP / tf.linalg.global_norm(direction)
+    ends = []
+    for length in (epsilon, -epsilon):
+        move(direction, length)
+        ends += gradients_of(training_loss, variables)
+    move(direction, 0.0)
+    return [now - rate * (plus - minus) / (2 * epsilon) for now, plus, minus in zip(direct, *ends, strict=True)]
