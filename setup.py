@@ -58,7 +58,7 @@ setup(
                 "quickstart",
                 "reproduce",
                 "study",
-                "select",
+                "choose",
             )
         ]
     },

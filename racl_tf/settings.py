@@ -98,6 +98,12 @@ def paper_settings() -> ConfigDict:
     config.transfer.sources = ()  # names of the models that are attacked; all if empty
     config.transfer.attack = "pgd20"
 
+    config.choose = ConfigDict()  # the choice among architectures that the search's distribution draws
+    config.choose.samples = 16  # how many are drawn
+    config.choose.images = 500  # on which they are tried, of the half that weights were not trained on
+    config.choose.attack = "pgd5"  # that they have to stand, with the supernet's weights
+    config.choose.top = 0.25  # the share of candidates whose Lipschitz constant is bounded, the most robust ones
+
     config.study = ConfigDict()  # systems compared over seeds
     config.study.seeds = 5  # how many, from `seed` on
     config.study.variants = ()  # names of what is compared; all if empty
@@ -174,4 +180,6 @@ SMOKE: Mapping[str, Any] = {
     "train.held_out": 64,
     "evaluate.attacks": ("fgsm", "pgd10"),
     "evaluate.batch_size": 64,
+    "choose.samples": 4,
+    "choose.images": 32,
 }

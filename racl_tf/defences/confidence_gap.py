@@ -25,9 +25,10 @@ class ConfidenceGap(Defence):
 
     The scales u and v are trained with the network, and belong to it.
 
-    Differences from the source: u and v are kept positive, as exponentials of what is trained, and start at 10; the
-    weights and z are ours, chosen on the digits, not the paper's for MNIST and CIFAR-10, which we could not check;
-    the regularisation of matrices is left out, since the network scales them in every pass.
+    Differences from the source: the three terms are written from memory of it and agree with an unofficial
+    implementation, since the text itself was not at hand; the weights and z are ours, chosen on the digits, not the
+    paper's for MNIST and CIFAR-10; u and v are kept positive, as exponentials of what is trained, and start at 10; the
+    regularisation of matrices is left out, since the network scales them in every pass.
 
     Arguments:
         accuracy: the weight of L_b, at least 0.

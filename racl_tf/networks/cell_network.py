@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from racl_tf.errors import UsageError
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.functional import convolution
 from racl_tf.layers.operations import uniform
@@ -12,6 +13,25 @@ from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_h
 from racl_tf.random import derive
 
 STEM_MULTIPLIER = 3
+
+
+def reductions(cells: int) -> set[int]:
+    """Returns the indices of the reduction cells among so many: those at a third and two thirds of the depth."""
+    return {cells // 3, 2 * cells // 3}
+
+
+def check_image_size(input_shape: tuple[int, int, int], cells: int) -> None:
+    """Checks that images are large enough to be halved by every reduction cell.
+
+    Raises:
+        UsageError: they are not.
+    """
+    least = 2 ** len(reductions(cells))
+    if min(input_shape[:2]) < least:
+        raise UsageError(
+            f"A network of {cells} cells halves images {len(reductions(cells))} times, so they must be at least "
+            f"{least} pixels high and wide. Received: input_shape={tuple(input_shape)!r}."
+        )
 
 
 class CellPlan(NamedTuple):
@@ -70,6 +90,7 @@ class CellNetwork(ImageNetwork):
     ) -> None:
         super().__init__(num_classes, input_shape=input_shape, mean=mean, std=std, seed=seed, **kwargs)
         check_positive(channels=channels, cells=cells)
+        check_image_size(input_shape, cells)
         self.channels = channels
         self.stem = Stem(STEM_MULTIPLIER * channels, seed=derive(seed, "stem"), dtype=self.dtype_policy)
         image = (None, *self.image_shape)
@@ -79,7 +100,7 @@ class CellNetwork(ImageNetwork):
         self.cell_shapes = []
         reduction_before = False
         for index in range(cells):
-            reduction = index in (cells // 3, 2 * cells // 3)
+            reduction = index in reductions(cells)
             channels *= 2 if reduction else 1
             cell = self.make_cell(CellPlan(channels, reduction, reduction_before, derive(seed, f"cell_{index}")))
             cell.build(shapes)

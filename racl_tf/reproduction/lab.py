@@ -164,7 +164,9 @@ class Lab:
         (plan,) = self._plan(attack)
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
         results = self.network_folder(source) / "transfers" / self._threat(attack) / "results.json"
-        record = json.loads(results.read_text()) if results.exists() else {"seconds": 0.0, "standing": {}}
+        record: dict[str, Any] = {"seconds": 0.0, "standing": {}}
+        if results.exists():
+            record = json.loads(results.read_text())
         shown = record["standing"].get("source", {})
         new = {folders[name]: target for name, target in targets.items() if folders[name] not in shown}
         if new:
@@ -240,7 +242,7 @@ class Lab:
         return self.folder / "networks" / self._name(config, f"{name}-{config.train.defence}", parts)
 
     @property
-    def _options(self) -> dict[str, int]:
+    def _options(self) -> dict[str, Any]:
         return {"batch_size": self.config.evaluate.batch_size, "seed": self.config.seed}
 
     def _plan(self, attack: str) -> tuple[Attack, ...]:

@@ -21,8 +21,9 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import write_json, write_text
 from racl_tf.reporting import plot_sweeps, plot_transfer
+from racl_tf.runs.equipment import load_data
 from racl_tf.runs.folder import StepFolder
-from racl_tf.runs.steps import load_data, network_path
+from racl_tf.runs.steps import network_path
 
 
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Findings | None]:

@@ -92,3 +92,7 @@ STUDY = {
     "variants": _sets("study.variants", lambda text: tuple(text.split(";")), "names of variants with semicolons."),
     "data_dir": THREAT["data_dir"],
 }
+CHOICE = {
+    "samples": _sets("choose.samples", int, "how many architectures are drawn."),
+    "images": _sets("choose.images", int, "how many images they are tried on."),
+}

@@ -1,6 +1,5 @@
 """The steps of a run. Each continues where it was interrupted and, once finished, only reads its result."""
 
-import functools
 import logging
 import pathlib
 
@@ -12,12 +11,9 @@ from ml_collections import ConfigDict
 from racl_tf.architecture.constraint import ConfidenceConstraint
 from racl_tf.attacks import pgd
 from racl_tf.data import (
-    Augmentation,
     Dataset,
-    augmentation_for,
     batches,
     hold_out,
-    load_dataset,
     search_batches,
     split_halves,
     steps_per_epoch,
@@ -31,6 +27,7 @@ from racl_tf.networks.registry import make_network, network_options
 from racl_tf.networks.supernet import Supernet
 from racl_tf.random import derive
 from racl_tf.reporting import draw_genotype, plot_search
+from racl_tf.runs.equipment import augmentation, load_data, set_precision, sgd, strategy
 from racl_tf.runs.folder import StepFolder
 from racl_tf.space import Genotype, random_genotype
 from racl_tf.training import callbacks
@@ -57,7 +54,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     dataset = load_data(config)
     weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
     steps = steps_per_epoch(weights, settings.batch_size)
-    with _strategy().scope():
+    with strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(model, folder / "checkpoints")
@@ -67,7 +64,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         architecture,
         settings.batch_size,
         seed=config.seed,
-        augmentation=_augmentation(config),
+        augmentation=augmentation(config),
         first_epoch=first_epoch,
     )
     model.fit(
@@ -97,7 +94,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
 
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
     """Returns the compiled search model of a configuration."""
-    _set_precision(config)
+    set_precision(config)
     settings, threat, mode = config.search, config.attack, search_mode(config.search.mode)
     if mode.architecture is None:
         raise UsageError(f"Nothing is trained in search mode {settings.mode!r}. Use `racl_tf.space.random_genotype`.")
@@ -135,12 +132,30 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
         seed=config.seed,
     )
     model.compile(
-        _sgd(settings, total_steps),
+        sgd(settings, total_steps),
         keras.optimizers.Adam(settings.architecture_learning_rate, beta_1=0.5, beta_2=0.999),
         weight_decay=settings.weight_decay,
         architecture_weight_decay=settings.architecture_weight_decay,
         clip_norm=settings.clip_norm,
     )
+    return model
+
+
+def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
+    """Returns the search model of a finished search, as its last epoch left it.
+
+    Raises:
+        UsageError: the search in `workdir` is not finished, was begun with other settings, or drew cells at random.
+    """
+    step = StepFolder(workdir, "search", config, ("attack", "search"))
+    if not (step.path / "genotype.json").exists():
+        raise UsageError(f"There is no finished search {str(step.path)!r}. Run racl-search with this --workdir first.")
+    dataset = load_data(config)
+    steps = steps_per_epoch(
+        split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
+    )
+    model = make_search(config, dataset, steps * config.search.epochs)
+    callbacks.Checkpoints(model, step.path / "checkpoints").restore()
     return model
 
 
@@ -159,7 +174,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     settings, dataset = config.train, load_data(config)
     rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
     steps = steps_per_epoch(rest, settings.batch_size)
-    with _strategy().scope():
+    with strategy().scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
@@ -169,7 +184,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
     monitor = "val_accuracy" if settings.defence == "none" else "val_robust_accuracy"
     stream = batches(
-        rest, settings.batch_size, seed=config.seed, augmentation=_augmentation(config), first_epoch=first_epoch
+        rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
     )
     trainer.fit(
         stream,
@@ -196,7 +211,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
 
 def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
     """Returns the compiled trainer of a configuration, of a network that `make_network` knows."""
-    _set_precision(config)
+    set_precision(config)
     settings, threat = config.train, config.attack
     sizes = {name: settings[name] for name in ("channels", "cells", "growth") if settings[name] is not None}
     options = {name: size for name, size in sizes.items() if name in network_options(network)}
@@ -222,7 +237,7 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
     trainer = AdversarialTrainer(
         members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed
     )
-    trainer.compile(_sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    trainer.compile(sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     return trainer
 
 
@@ -271,39 +286,3 @@ def _network(config: ConfigDict, workdir: str) -> str | Genotype:
             "network or a genotype's .json file: --config.train.network=racl."
         )
     return Genotype.load(path)
-
-
-def load_data(config: ConfigDict) -> Dataset:
-    """Returns the data set of a configuration; the last two are kept, for the steps that follow."""
-    data = config.data
-    return _load(data.name, data.data_dir, data.train_size, data.test_size, data.image_size, config.seed)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(
-    name: str, data_dir: str | None, train_size: int | None, test_size: int | None, image_size: int | None, seed: int
-) -> Dataset:
-    return load_dataset(
-        name, data_dir=data_dir, train_size=train_size, test_size=test_size, image_size=image_size, seed=seed
-    )
-
-
-def _set_precision(config: ConfigDict) -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
-
-
-def _augmentation(config: ConfigDict) -> Augmentation:
-    usual = augmentation_for(config.data.name)
-    return Augmentation(crop=usual.crop, flip=usual.flip, cutout=config.data.cutout)
-
-
-@functools.cache  # a second MirroredStrategy would reuse the first one's collective keys
-def _strategy() -> tf.distribute.Strategy:
-    """Returns the strategy of all GPUs if there are several, else the default one."""
-    several = len(tf.config.list_logical_devices("GPU")) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
-
-
-def _sgd(settings: ConfigDict, total_steps: int) -> keras.optimizers.SGD:
-    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
-    return keras.optimizers.SGD(schedule, momentum=settings.momentum)

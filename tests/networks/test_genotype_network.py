@@ -25,7 +25,7 @@ def images(*shape: int, seed: int = 0) -> tf.Tensor:
         ((28, 28, 1), [(28, 28), (14, 14), (7, 7)]),
         ((32, 32, 3), [(32, 32), (16, 16), (8, 8)]),
         ((9, 11, 1), [(9, 11), (5, 6), (3, 3)]),
-        ((5, 1, 3), [(5, 1), (3, 1), (2, 1)]),
+        ((5, 4, 3), [(5, 4), (3, 2), (2, 1)]),
     ],
 )
 def test_each_reduction_halves_the_features_rounding_up(size: tuple[int, int, int], sides: list) -> None:
@@ -172,3 +172,11 @@ def test_unusable_arguments_are_named(arguments: dict[str, Any], message: str) -
 def test_supernet_channels_must_be_divisible(channels: int, partial: int) -> None:
     with pytest.raises(UsageError, match=f"channels={channels}, partial={partial}"):
         Supernet(10, channels=channels, partial=partial)
+
+
+@pytest.mark.parametrize(("cells", "least"), [(1, 2), (2, 4), (3, 4)])
+def test_images_must_survive_every_reduction(cells: int, least: int) -> None:
+    smallest = GenotypeNetwork("racl", 10, channels=2, cells=cells, input_shape=(least, least, 1))
+    assert smallest.cell_shapes[-1][1:3] == (1, 1)
+    with pytest.raises(UsageError, match=f"at least {least} pixels"):
+        GenotypeNetwork("racl", 10, channels=2, cells=cells, input_shape=(8, least - 1, 1))

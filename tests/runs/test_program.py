@@ -7,7 +7,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart")
+PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart", "reproduce", "study", "choose")
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

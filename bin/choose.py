@@ -1,0 +1,20 @@
+"""Chooses among the architectures that WORKDIR's search draws: prints a table, writes WORKDIR/choose/genotype.json."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.runs.program import run_program
+from racl_tf.runs.shorthands import CHOICE
+
+
+def choose(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.runs.choosing import run_choice
+
+    print(f"\n{run_choice(config, workdir)}\n{workdir}/choose/genotype.json")
+
+
+def run() -> None:
+    run_program(choose, __doc__, config="cifar10:cpu", shorthands=CHOICE)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,316 @@
+"""The lab keeps what it has measured under names of all that it depends on, and does nothing twice."""
+
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import fgsm, pgd
+from racl_tf.data import load_dataset
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
+from racl_tf.export import export_saved_model
+from racl_tf.files import write_json, write_table
+from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.reproduction import lab as module
+from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.system import System
+from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.space import GENOTYPES, Genotype
+
+SEARCHED = System("searched")
+NAMED = System("named", "racl")
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    config = paper_settings()
+    config.update_from_flattened_dict({**DATASETS["digits"], **SMOKE, "data.test_size": 40, "seed": 3})
+    return config
+
+
+@pytest.fixture
+def lab(config: ConfigDict, tmp_path: pathlib.Path) -> Lab:
+    return Lab(config, tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Puts a linear network in the place of what is trained, RACL's cell in that of the searched one, and notes it."""
+    done = []
+
+    def search(config: ConfigDict, workdir: str) -> Genotype:
+        done.append(f"search {config.search.mode}")
+        return GENOTYPES["racl"]
+
+    def train(config: ConfigDict, workdir: str) -> pathlib.Path:
+        folder = pathlib.Path(workdir)
+        cell = folder / "search" / "genotype.json"
+        network = config.train.network or Genotype.load(cell).name
+        done.append(f"train {network} {config.train.defence}")
+        (folder / "train").mkdir(parents=True)
+        linear(len(done)).save(folder / "train" / "best.keras")
+        write_json(folder / "train" / "finished.json", {})
+        return folder / "train" / "best.keras"
+
+    monkeypatch.setattr(module, "run_search", search)
+    monkeypatch.setattr(module, "run_training", train)
+    return done
+
+
+def linear(seed: int) -> keras.Model:
+    """Returns a linear classifier of the digits, trained for a moment."""
+    keras.utils.set_random_seed(seed)
+    train = load_dataset("digits", train_size=300).train
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(train.images(), train.y, batch_size=100, epochs=4, verbose=0)
+    return model
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def another(value: object) -> object:
+    """Returns a value of the same type that is not this one; of settings that are not given, any."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return (*value, *value, 0) if isinstance(value, tuple) else "other"
+
+
+def matters_to(system: System, name: str) -> bool:
+    """Whether the trained network of a system, and what is measured of it, depends on a setting."""
+    section = name.partition(".")[0]
+    if name in ("data.data_dir", "train.network"):  # where data lies, and what the system itself says
+        return False
+    return section in ("seed", "mixed_precision", "data", "attack", "train", *(() if system.network else ("search",)))
+
+
+@pytest.mark.parametrize("system", [SEARCHED, NAMED], ids=lambda system: system.title)
+def test_a_network_s_folder_is_another_exactly_where_a_setting_matters(system: System, lab: Lab) -> None:
+    before, search, names = lab.network_folder(system), lab.search_folder(system), []
+    for name, value in leaves(lab.config):
+        changed = lab.config.copy_and_resolve_references()
+        changed.unlock()
+        section, _, field = name.rpartition(".")
+        (changed[section] if section else changed)[field] = (
+            7 if value is None and name != "data.data_dir" else another(value)
+        )
+        other = Lab(changed, lab.folder)
+        assert (other.network_folder(system) != before) == matters_to(system, name), name
+        training = name.startswith("train.") and not system.network
+        assert (other.search_folder(system) != search) == (matters_to(SEARCHED, name) and not training), name
+        names.append(name)
+    assert {"search.eta", "train.defence", "attack.eps", "evaluate.attacks", "data.data_dir", "seed"} <= {*names}
+
+
+def test_attacks_are_kept_apart_by_all_that_they_depend_on(lab: Lab) -> None:
+    names = {lab._threat("pgd10"), lab._threat("pgd20")}
+    for change in ({"attack.eps": 0.2}, {"attack.step_size": 0.2}, {"attack.norm": "l2"}, {"data.test_size": 41}):
+        config = lab.config.copy_and_resolve_references()
+        config.update_from_flattened_dict(change)
+        names.add(Lab(config, lab.folder)._threat("pgd10"))
+    config = lab.config.copy_and_resolve_references()
+    config.evaluate.batch_size += 1
+    assert Lab(config, lab.folder)._threat("pgd10") in names
+    assert len(names) == 6
+
+
+def test_a_system_s_settings_are_its_own(lab: Lab) -> None:
+    before = lab.config.to_json()
+    mine = lab.settings(System("mine", "racl", {"train.defence": "none", "search.eta": 0.7, "seed": 5}))
+    mine.train.epochs = 99
+    assert (mine.train.defence, mine.search.eta, mine.seed, mine.train.network) == ("none", 0.7, 5, "racl")
+    assert lab.config.to_json() == before
+    other = lab.settings(SEARCHED)
+    assert (other.train.defence, other.search.eta, other.seed, other.train.epochs) == ("pgd", 0.9, 3, 1)
+    assert lab.network_folder(System("mine", "racl", {"seed": 5})).name.startswith("digits-racl_pgd-seed5-")
+
+
+def test_the_same_cell_in_two_files_is_one_network_and_another_is_not(lab: Lab, tmp_path: pathlib.Path) -> None:
+    def folder(genotype: str, name: str) -> pathlib.Path:
+        GENOTYPES[genotype].save(path := tmp_path / name / "mine.json")
+        return lab.network_folder(System("mine", str(path)))
+
+    assert folder("darts", "one") == folder("darts", "other") != folder("racl", "one")
+
+
+def test_nothing_is_searched_trained_or_attacked_twice(lab: Lab, quick: list[str]) -> None:
+    attacks = ("fgsm", "pgd10")
+    first = lab.attacked(SEARCHED, attacks)
+    assert quick == ["search racl", "train racl pgd"], "and the cell that was found is what was trained"
+    files = {path: path.stat().st_mtime_ns for path in lab.folder.rglob("*/results.json")}
+    assert len(files) == len(attacks)
+    again = Lab(lab.config, lab.folder).attacked(SEARCHED, (*attacks, "fgsm"))
+    assert len(quick) == 2
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    for name in attacks:
+        np.testing.assert_array_equal(again[name].correct[name], first[name].correct[name])
+
+
+def test_attacks_are_those_of_the_threat_on_the_test_images(lab: Lab, quick: list[str]) -> None:
+    found = lab.attacked(NAMED, ("fgsm", "pgd10"))
+    test, model = load_dataset("digits", test_size=40, seed=3).test, load_classifier(lab.train(NAMED))
+    plans = {"fgsm": fgsm(0.1), "pgd10": pgd(0.1, 0.01, 10)}
+    expected = evaluate(model, test, plans, seed=3, progress=False)
+    for name in ("fgsm", "pgd10"):
+        np.testing.assert_array_equal(found[name].correct[name], expected.correct[name])
+    assert expected.count("clean") > expected.count("fgsm")
+
+
+def test_registry_names_genotype_files_and_models_all_take_part(
+    lab: Lab, quick: list[str], tmp_path: pathlib.Path
+) -> None:
+    GENOTYPES["darts"].save(tmp_path / "mine.json")
+    model, network = linear(9), GenotypeNetwork("darts", 10, channels=4, cells=3, input_shape=(8, 8, 1))
+    model.save(tmp_path / "model.keras")
+    export_saved_model(network, tmp_path / "saved", class_names=list("0123456789"))
+    paths = {"named": "pc_darts", "cell": f"{tmp_path}/mine.json", "file": f"{tmp_path}/model.keras"}
+    systems = [System(title, path) for title, path in {**paths, "folder": str(tmp_path / "saved")}.items()]
+    lab.check(systems)
+    clean = [lab.attacked(system, ["fgsm"])["fgsm"].clean for system in systems]
+    assert quick == ["train pc_darts pgd", "train darts pgd"], "models are attacked as they are"
+    test = load_dataset("digits", test_size=40, seed=3).test
+    for found, trained in zip(clean[2:], (model, network), strict=True):
+        np.testing.assert_array_equal(found, trained(test.images()).numpy().argmax(1) == test.y)
+    assert [lab.parameters(system) for system in systems] == [650, 650, 650, None]
+    assert lab.genotype(systems[1]) == GENOTYPES["darts"]
+
+
+def test_another_model_in_the_same_file_is_attacked_anew(lab: Lab, tmp_path: pathlib.Path) -> None:
+    found = []
+    for seed in (1, 2):
+        model = linear(seed)
+        model.save(tmp_path / "model.keras")
+        found.append(lab.attacked(System("mine", f"{tmp_path}/model.keras"), ["fgsm"])["fgsm"])
+        test = lab.data.test
+        np.testing.assert_array_equal(found[-1].predictions, model(test.images()).numpy().argmax(1))
+    assert (found[0].predictions != found[1].predictions).any()
+
+
+def test_transfers_are_kept_by_source_and_target(lab: Lab, quick: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    systems = {name: System(name, name) for name in ("racl", "darts", "nasnet")}
+    targets = {name: systems[name] for name in ("racl", "darts")}
+    found = lab.transferred(systems["racl"], targets, "pgd10")
+    models = {name: load_classifier(lab.train(system)) for name, system in systems.items()}
+    expected = transfer(
+        {"racl": models["racl"]}, models, lab.data.test, pgd(0.1, 0.01, 10), seed=3, progress=False
+    )  # fmt: skip
+    assert len(quick) == 3
+    counts = {name: expected.count("racl", name) for name in systems}
+    assert len({*counts.values()}) > 1
+    assert {name: found.count("source", name) for name in targets} == {name: counts[name] for name in targets}
+
+    shown = []
+    monkeypatch.setattr(module, "transfer", lambda _, models, *args, **options: shown.append(list(models)) or expected)
+    again = Lab(lab.config, lab.folder).transferred(systems["racl"], {"again": systems["racl"]}, "pgd10")
+    assert shown == []
+    assert again.count("source", "again") == counts["racl"]
+    with pytest.raises(KeyError):  # since `expected` names its targets otherwise
+        lab.transferred(systems["racl"], {**targets, "new": systems["nasnet"]}, "pgd10")
+    assert shown == [[lab.network_folder(systems["nasnet"]).name]], "only the new target is shown images"
+
+
+def test_sweeps_are_those_of_the_settings_and_of_others_kept_apart(lab: Lab, quick: list[str]) -> None:
+    lab.config.sweep.update({"attacks": ("fgsm",), "epsilons": (0.05, 0.1, 0.2), "steps": (1, 3, 9)})
+    sweeps = lab.swept(NAMED)
+    assert list(sweeps) == ["fgsm", "steps"]
+    assert sweeps["fgsm"].standing[1] == lab.attacked(NAMED, ["fgsm"])["fgsm"].count("fgsm")
+    model = load_classifier(lab.train(NAMED))
+    expected = sweep_steps(model, lab.data.test, pgd(0.1, 0.025, 9), (1, 3, 9), seed=3, progress=False)
+    assert sweeps["steps"].standing == expected.standing
+    lab.config.sweep.update({"epsilons": (0.1, 0.2), "steps": (3, 9)})
+    fewer = lab.swept(NAMED)
+    assert (fewer["fgsm"].standing, fewer["steps"].standing) == (sweeps["fgsm"].standing[1:], expected.standing[1:])
+    assert {name: sweep.standing for name, sweep in lab.swept(NAMED).items()} == {
+        name: sweep.standing for name, sweep in fewer.items()
+    }
+
+
+def test_seconds_are_the_sum_of_what_is_written_each_counted_once(lab: Lab) -> None:
+    def history(folder: pathlib.Path, *seconds: float) -> None:
+        write_table(folder / "history.csv", [{"epoch": "1", "seconds": str(second)} for second in seconds])
+
+    plain = System("plain", "", {"train.defence": "none"})  # of the same search
+    history(lab.search_folder(SEARCHED) / "search", 100, 200)
+    history(lab.network_folder(SEARCHED) / "train", 30)
+    history(lab.network_folder(plain) / "train", 5)
+    for kind, seconds in {"attacks/fgsm": 1, "sweeps/pgd20": 0.5, "transfers/mim": 0.25}.items():
+        write_json(lab.network_folder(SEARCHED) / kind / "results.json", {"seconds": seconds})
+    assert lab.seconds([SEARCHED]) == 331.75
+    assert lab.seconds([SEARCHED, plain, System("the same")]) == 336.75
+    assert lab.seconds([NAMED]) == 0
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (System("mine", "reznet18"), r"mine: Unknown network 'reznet18'\. Did you mean 'resnet18'"),
+        (System("mine", "racl", {"train.defence": "trade"}), "Did you mean 'trades'"),
+        (System("mine", "", {"search.mode": "rakl"}), "Did you mean 'racl'"),
+        (System("mine", "missing.json"), r"mine: Cannot read a genotype from 'missing\.json'"),
+        (System("mine", "missing.keras"), r"mine: There is no model 'missing\.keras'"),
+        (System("mine", "no/model"), "mine: There is no model 'no/model'"),
+        (System("mine", "racl", {"train.held_out": 500}), "512 training images, but train.held_out .* take 532"),
+        (System("mine", "", {"search.batch_size": 257}), r"two halves .* take 514\. Raise data.train_size"),
+    ],
+    ids=lambda value: value.network or next(iter(value.changes)) if isinstance(value, System) else "",
+)
+def test_mistakes_are_found_by_the_check(system: System, message: str, lab: Lab) -> None:
+    lab.check([SEARCHED, NAMED])
+    with pytest.raises(UsageError, match=message):
+        lab.check([NAMED, system])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attack.norm": "l3"}, "Unknown norm 'l3'"),
+        ({"sweep.attacks": ("pdg20",)}, "Did you mean 'pgd20'"),
+        ({"sweep.steps": (5, 1)}, r"`sweep\.steps` must be"),
+        ({"data.name": "digit"}, "Did you mean 'digits'"),
+    ],
+)
+def test_mistakes_in_settings_are_found_by_the_check(change: dict[str, object], message: str, lab: Lab) -> None:
+    lab.config.update_from_flattened_dict(change)
+    with pytest.raises(UsageError, match=message):
+        lab.check([NAMED])
+
+
+def test_searches_that_train_nothing_need_no_halves(lab: Lab) -> None:
+    lab.check([System("random", "", {"search.mode": "random", "search.batch_size": 257})])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (lambda: [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)], "does not take images"),
+        (lambda: [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(9)], "model of another dataset"),
+    ],
+    ids=["images", "classes"],
+)
+def test_a_model_of_another_data_set_is_found_by_the_check(
+    layers: Callable[[], list[keras.Layer]], message: str, lab: Lab, tmp_path: pathlib.Path
+) -> None:
+    keras.Sequential(layers()).save(tmp_path / "other.keras")
+    with pytest.raises(UsageError, match=f"^mine: .*{message}"):
+        lab.check([System("mine", f"{tmp_path}/other.keras")])
+
+
+def test_results_say_what_was_measured(lab: Lab, quick: list[str]) -> None:
+    evaluation = lab.attacked(NAMED, ["fgsm"])["fgsm"]
+    (path,) = lab.folder.rglob("attacks/*/results.json")
+    results = json.loads(path.read_text())
+    assert results["results"]["fgsm"]["correct"] == evaluation.count("fgsm")
+    assert results["seconds"] > 0
