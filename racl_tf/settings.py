@@ -79,7 +79,7 @@ def paper_settings() -> ConfigDict:
     config.train.defence = "pgd"  # or none, fgsm_rs, trades, adp, l2nnn (racl_tf.defences)
     config.train.attack_steps = 7  # PGD steps of the defence
     config.train.held_out = 1000  # training images on which the best checkpoint is chosen
-    config.train.validation_steps = 10  # PGD steps on them
+    config.train.validation_steps = 10  # PGD steps on them, for defences that train against an attack
 
     config.evaluate = ConfigDict()
     config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty

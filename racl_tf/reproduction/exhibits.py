@@ -77,7 +77,8 @@ _DEFENCES = {
     "none": {"train.defence": "none"},
     "PGD-AT": {"train.defence": "pgd"},
     "FGSM-RS": {"train.defence": "fgsm_rs"},
-    "L2NNN": {"train.defence": "l2nnn"},
+    # Its weights are scaled in every pass, where the others' learning rate is too large and decay has no meaning.
+    "L2NNN": {"train.defence": "l2nnn", "train.learning_rate": 0.01, "train.weight_decay": 0.0},
     "ADP": {"train.defence": "adp"},
     "TRADES": {"train.defence": "trades"},
 }

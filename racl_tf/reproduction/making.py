@@ -106,8 +106,8 @@ def _measure(table: Table, labs: Mapping[str, Lab]) -> Iterable[Figures]:
     order = {value: index for index, value in enumerate(dict.fromkeys(map(key, table.cells)))}
     for _, group in groupby(sorted(table.cells, key=lambda place: order[key(place)]), key):
         cells = {place: table.cells[place] for place in group}
-        lab = labs[next(iter(cells.values())).dataset]
-        yield _transferred(lab, cells) if next(iter(cells.values())).source else _attacked(lab, cells)
+        first = next(iter(cells.values()))
+        yield (_transferred if first.source else _attacked)(labs[first.dataset], cells)
 
 
 def _attacked(lab: Lab, cells: Mapping[tuple[str, str], Cell]) -> Figures:
@@ -122,7 +122,7 @@ def _attacked(lab: Lab, cells: Mapping[tuple[str, str], Cell]) -> Figures:
             continue
         name = attacks[0] if cell.measure == CLEAN else cell.measure
         evaluation = evaluations[name]
-        figures[place] = in_percent(evaluation.accuracy(cell.measure), evaluation.interval(cell.measure))
+        figures[place] = _percent(evaluation.accuracy(cell.measure), evaluation.interval(cell.measure))
     return figures
 
 
@@ -131,8 +131,7 @@ def _transferred(lab: Lab, cells: Mapping[tuple[str, str], Cell]) -> Figures:
     targets = {str(place): cell.system for place, cell in cells.items()}
     result = lab.transferred(first.source, targets, first.measure)  # type: ignore[arg-type]
     return {
-        place: in_percent(result.accuracy("source", str(place)), result.interval("source", str(place)))
-        for place in cells
+        place: _percent(result.accuracy("source", str(place)), result.interval("source", str(place))) for place in cells
     }
 
 
@@ -219,6 +218,5 @@ def versions() -> str:
     )
 
 
-def in_percent(accuracy: float, interval: tuple[float, float]) -> Measured:
-    """Returns a share and its interval as a table's figure."""
-    return Measured(100 * accuracy, 100 * interval[0], 100 * interval[1])
+def _percent(share: float, interval: tuple[float, float]) -> Measured:
+    return Measured(100 * share, 100 * interval[0], 100 * interval[1])

@@ -16,6 +16,8 @@ from scipy import stats
 from racl_tf.evaluation.comparing import Difference, paired_bootstrap
 from racl_tf.reproduction.study import Outcome
 
+SURROGATE = "ln surrogate, matrix"
+_COLOURS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b")
 BASELINES = ("without confidence learning", "PC-DARTS", "random cells")
 
 
@@ -171,24 +173,33 @@ class Study:
         return rows
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draws each seed's robust accuracy by variant, and all networks' over the surrogate constant."""
-        figure = Figure(figsize=(10, 3.8), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1), sharex=False)
-        for row, (variant, outcomes) in enumerate(self.outcomes.items()):
-            robust = self.accuracies(variant, self.attack)
-            (points,) = left.plot(robust, np.full(len(robust), row), "o", alpha=0.7)
-            left.plot([robust.mean()], [row], "|", color=points.get_color(), markersize=18, markeredgewidth=2.5)
-            right.plot([o.figures["ln surrogate, matrix"] for o in outcomes], robust, "o", alpha=0.7)
+        """Draws each seed's robust accuracy by variant, and that of all networks over the surrogate constant."""
+        figure = Figure(figsize=(11, 0.36 * len(self.outcomes) + 1.7), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
         left.set_yticks(range(len(self.outcomes)), list(self.outcomes))
         left.invert_yaxis()
-        left.set_xlabel(f"accuracy under {self.attack}: seeds, and their mean")
-        right.set_xlabel("ln of the surrogate constant of the trained network, matrix norms")
+        for row, (variant, outcomes) in enumerate(self.outcomes.items()):
+            colour, robust = _COLOURS[row % len(_COLOURS)], self.accuracies(variant, self.attack)
+            points: dict[str, Any] = {"color": colour, "alpha": 0.65, "markersize": 7, "markeredgewidth": 0}
+            left.plot(robust, np.full(len(robust), row), "o", **points)
+            left.plot([robust.mean()] * 2, [row - 0.32, row + 0.32], color=colour, linewidth=2.5)
+            left.get_yticklabels()[row].set_color(colour)
+            right.plot([outcome.figures[SURROGATE] for outcome in outcomes], robust, "o", **points)
+        left.set_title("seeds (dots) and their mean (bar)", size=10, loc="left")
+        if correlation := self.correlations().get(SURROGATE):
+            text = f"networks, rank correlation {correlation.coefficient:.2f} (p = {correlation.p_value:.2g})"
+            right.set_title(text, size=10, loc="left")
+        right.set_xlabel("ln of the surrogate constant, matrix norms")
+        left.set_xlabel(f"accuracy under {self.attack}")
         right.set_ylabel(f"accuracy under {self.attack}")
         for axis in (left.xaxis, right.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         for axes in (left, right):
-            axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(path, dpi=120)
+            axes.grid(color="#e4e8ee")
+            axes.set_axisbelow(True)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+        figure.savefig(path, dpi=160)
 
     def _correct(self, variant: str, name: str) -> np.ndarray:
         return np.stack([outcome.correct[name] for outcome in self.outcomes[variant]])

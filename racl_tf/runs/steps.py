@@ -182,7 +182,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
     validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
-    monitor = "val_accuracy" if settings.defence == "none" else "val_robust_accuracy"
+    monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     stream = batches(
         rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
     )
@@ -231,8 +231,8 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
         )
         for index in range(defence.members)
     ]
-    validation = None
-    if settings.defence != "none":
+    validation = None  # what is trained on clean images is chosen by its accuracy on them
+    if getattr(defence, "attack", None) is not None:
         validation = pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
     trainer = AdversarialTrainer(
         members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed

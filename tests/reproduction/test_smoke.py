@@ -1,0 +1,147 @@
+"""Every row of every table and figure, and the study, as the programs make them, at the smallest sizes on digits."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from racl_tf.data import load_dataset
+from racl_tf.files import read_table
+from racl_tf.networks import densenet
+from racl_tf.reproduction.exhibits import EXHIBITS, PARAMETERS, SEARCHED, Table
+from racl_tf.reproduction.system import System
+from racl_tf.runs.comparisons import run_reproduction, run_study
+from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.space import Genotype
+
+pytestmark = pytest.mark.slow
+
+#: Smaller than `SMOKE`: tracing graphs is what costs time. Cells are drawn at random but where a row names its mode.
+TINY = {
+    **DATASETS["digits"],
+    **SMOKE,
+    "data.train_size": 160,
+    "data.test_size": 32,
+    "search.mode": "random",
+    "search.epochs": 1,
+    "search.warmup_epochs": 0,
+    "train.held_out": 32,
+    "train.cells": 1,
+    "train.attack_steps": 1,
+    "train.validation_steps": 1,
+    "sweep.attacks": ("fgsm",),
+    "sweep.epsilons": (0.05, 0.1),
+    "sweep.steps": (1, 2),
+    "study.seeds": 2,
+    "study.attacks": ("fgsm",),
+}
+CELL = "normal: sep_conv_3x3<-0 skip_connect<-1 -> concat 2 reduce: avg_pool_3x3<-0 dil_conv_3x3<-1 -> concat 2"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shallow() -> Iterator[None]:
+    """Makes DenseNets of one layer a block instead of 121, whose tracing would take longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(densenet, "BLOCKS", (1, 1, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder that all share, with a user's genotype and trained model beside it."""
+    folder = tmp_path_factory.mktemp("reproduction")
+    Genotype.from_text(CELL).save(folder / "mine.json")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.save(folder / "model.keras")
+    return folder
+
+
+def tiny() -> ConfigDict:
+    config = paper_settings()
+    config.update_from_flattened_dict(TINY)
+    return config
+
+
+def reproduction(workdir: pathlib.Path, *exhibits: str) -> ConfigDict:
+    networks = (f"mine={workdir}/mine.json", f"model={workdir}/model.keras")
+    return ConfigDict({"exhibits": exhibits, "datasets": ("digits",), "networks": networks, "digits": tiny()})
+
+
+def written(workdir: pathlib.Path) -> dict[pathlib.Path, int]:
+    """Returns when each file was written, but for pages and pictures, which are written anew."""
+    return {path: path.stat().st_mtime_ns for path in (workdir / "run/parts").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_every_row_of_every_exhibit(name: str, workdir: pathlib.Path) -> None:
+    (page,) = run_reproduction(reproduction(workdir, name), str(workdir / "run"))
+    extra = (System("mine", f"{workdir}/mine.json"), System("model", f"{workdir}/model.keras"))
+    exhibit = EXHIBITS[name](("digits",), extra)
+    text = page.read_text()
+    assert text.startswith(f"## {exhibit.title}\n")
+    assert "nan" not in text
+    if isinstance(exhibit, Table):
+        cells = json.loads(page.with_suffix(".json").read_text())["cells"]
+        measured = {(cell["row"], cell["column"]): cell["measured"]["value"] for cell in cells if cell["measured"]}
+        assert measured.keys() == exhibit.cells.keys()
+        for place, value in measured.items():
+            assert (
+                value > 0
+                if exhibit.cells[place].measure == PARAMETERS
+                else value * 0.32 == pytest.approx(round(value * 0.32))
+            )
+        assert page.with_suffix(".png").exists()
+    else:
+        assert all(f"{system} |" in text or f"### {system}" in text for system in exhibit.systems)
+        assert len(list(page.parent.glob(f"{name}_*.png"))) == 2
+
+
+def test_the_model_is_attacked_as_it_is(workdir: pathlib.Path) -> None:
+    cells = json.loads((workdir / "run/table1.json").read_text())["cells"]
+    mine = {cell["column"]: cell["measured"]["value"] for cell in cells if cell["row"] == "model"}
+    test = load_dataset("digits", test_size=32).test
+    right = keras.saving.load_model(workdir / "model.keras")(test.images()).numpy().argmax(1) == test.y
+    assert mine["AT: Clean"] == pytest.approx(100 * np.mean(right))
+    assert mine["Params (M)"] == 650e-6
+    assert set(mine) == {"Params (M)", "AT: Clean", "AT: FGSM", "AT: MIM", "AT: PGD-20"}
+
+
+def test_a_second_run_changes_nothing(workdir: pathlib.Path) -> None:
+    before, pages = written(workdir), {path: path.read_text() for path in (workdir / "run").glob("*.json")}
+    assert len(pages) == len(EXHIBITS) - 1
+    run_reproduction(reproduction(workdir, "table2", "table3", "table5", "figure2"), str(workdir / "run"))
+    assert written(workdir) == before
+    assert {path: path.read_text() for path in pages} == pages
+
+
+def test_the_study(workdir: pathlib.Path) -> None:
+    config = tiny()
+    config.study.variants = ("RACL scale-free, operator norms", "PC-DARTS", "random cells")
+    study = run_study(config, str(workdir / "study"))
+    assert [len(runs) for runs in study.outcomes.values()] == [2, 2, 2]
+    racl, darts, random = (runs[0] for runs in study.outcomes.values())
+    for outcome in (racl, darts, random):
+        assert {*outcome.correct} == {"clean", "fgsm"}
+        figures = outcome.figures
+        assert figures["ln surrogate, matrix"] < figures["ln surrogate, operator"]
+        assert figures["ln largest slope found"] < figures["ln upper bound"]
+    assert {"constraint", "mu_F"} <= racl.figures.keys()
+    assert not {"constraint", "mu_F"} & {*darts.figures, *random.figures}
+    assert {"mu_alpha_common", "entropy_alpha"} <= darts.search.keys()
+    assert (random.search, len({outcome.genotype for outcome in (racl, darts, random)})) == ({}, 3)
+    assert study.correlations()["ln surrogate, matrix"].count == 6
+    before = {path: path.stat().st_mtime_ns for path in (workdir / "study/parts").rglob("*") if path.is_file()}
+    assert run_study(config, str(workdir / "study")).markdown().splitlines()[:-1] == study.markdown().splitlines()[:-1]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_searches_and_trainings_have_left_their_logs(workdir: pathlib.Path) -> None:
+    histories = [path for path in workdir.rglob("history.csv") if read_table(path)]
+    searches = [path for path in histories if path.parent.name == "search"]
+    assert len(searches) == 1 + 4, "of Table 5 the one without confidence learning; of the study two modes"
+    assert (workdir / "run/parts/searches").exists()
+    assert SEARCHED.network == ""

@@ -1,0 +1,156 @@
+"""The study runs every variant from every seed, each with settings of its own, and keeps what it measures."""
+
+import json
+import math
+import pathlib
+from collections.abc import Iterable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from racl_tf.errors import UsageError
+from racl_tf.evaluation.lipschitz import LipschitzPair
+from racl_tf.files import write_table
+from racl_tf.reproduction import study
+from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.study import VARIANTS, run_systems
+from racl_tf.reproduction.study_report import BASELINES
+from racl_tf.reproduction.system import System
+from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.space import GENOTYPES, Genotype
+from racl_tf.training.modes import search_mode
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    config = paper_settings()
+    config.update_from_flattened_dict(
+        {**DATASETS["digits"], **SMOKE, "study.seeds": 2, "study.attacks": ("fgsm", "pgd10"), "seed": 4}
+    )
+    return config
+
+
+class FakeLab(Lab):
+    """Measures nothing: images stand by the seed and the attack, and searches have left their logs."""
+
+    checked: list[str]
+    order: list[str]
+
+    def check(self, systems: Iterable[System], attacks: Iterable[str] = ()) -> None:
+        type(self).checked = [*(system.title for system in systems), *attacks]
+
+    def attacked(self, system: System, attacks: Iterable[str]) -> dict[str, SimpleNamespace]:
+        type(self).order.append(system.title)
+        settings, folder = self.settings(system), self.search_folder(system) / "search"
+        if settings.search.mode != "random":
+            moved = {"epoch": 2, "genotype": "", "mu_alpha_common": -0.25, "entropy_alpha": 2.0}
+            (folder.parent / "search").mkdir(parents=True, exist_ok=True)
+            (folder / "architecture.jsonl").write_text(
+                json.dumps(moved | {"entropy_alpha": 2.08}) + "\n" + json.dumps(moved)
+            )
+            constrained = {"constraint": "0.5", "mu_F": "3"} if search_mode(settings.search.mode).constrained else {}
+            empty = {"constraint": "", "mu_F": ""}
+            rows = [{"epoch": "1", "step": "1", **empty}, {"epoch": "2", "step": "9", **empty, **constrained}]
+            write_table(folder / "steps.csv", rows)
+        clean = np.arange(8) < 7
+        return {
+            name: SimpleNamespace(clean=clean, correct={name: np.arange(8) < settings.seed - index})
+            for index, name in enumerate(attacks)
+        }
+
+    def train(self, system: System) -> pathlib.Path:
+        return self.network_folder(system) / "best.keras"
+
+    def genotype(self, system: System) -> Genotype:
+        return GENOTYPES["racl"]
+
+    def seconds(self, systems: Iterable[System]) -> float:
+        return 2.0
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
+    """Puts known figures in the place of those of trained networks, and returns which were loaded."""
+    loaded: list[pathlib.Path] = []
+    FakeLab.checked, FakeLab.order = [], []
+    monkeypatch.setattr(study, "Lab", FakeLab)
+    monkeypatch.setattr(study.keras.saving, "load_model", lambda path, compile: loaded.append(path))
+    monkeypatch.setattr(study, "lipschitz_bounds", lambda network, images: LipschitzPair(0.0, math.exp(3)))
+    monkeypatch.setattr(study, "log_surrogate", lambda network, reading: {"matrix": -5.0, "operator": -2.0}[reading])
+    return loaded
+
+
+def test_variants_differ_in_their_search_alone_and_in_nothing_that_a_user_sets_for_all(config: ConfigDict) -> None:
+    """Each names its mode; each with a constraint names the norms and whether it is scale-free, as these differ."""
+    searches = set()
+    config.search.update({"mode": "darts", "norms": "operator", "scale_free": True})
+    lab = Lab(config, "unused")
+    for name, changes in VARIANTS.items():
+        assert all(setting.startswith("search.") for setting in changes)
+        mode = search_mode(changes["search.mode"])
+        assert mode.constrained == ({"search.norms", "search.scale_free"} <= changes.keys())
+        searches.add(lab.search_folder(System(name, "", changes)))
+    assert len(searches) == len(VARIANTS)
+    assert {*BASELINES} <= VARIANTS.keys()
+    assert VARIANTS["without confidence learning"] == VARIANTS["RACL, matrix norms"] | {"search.mode": "no_confidence"}
+
+
+def test_every_variant_is_run_from_every_seed(config: ConfigDict, measured: list, tmp_path: pathlib.Path) -> None:
+    outcomes = run_systems(config, tmp_path)
+    assert list(outcomes) == list(VARIANTS)
+    assert [len(runs) for runs in outcomes.values()] == [2] * len(VARIANTS)
+    assert FakeLab.order == [f"{name}, seed {seed}" for seed in (4, 5) for name in VARIANTS]
+    assert FakeLab.checked == [*(f"{name}, seed 4" for name in VARIANTS), "fgsm", "pgd10"]
+    for runs in outcomes.values():
+        for seed, outcome in zip((4, 5), runs, strict=True):
+            assert {name: int(rows.sum()) for name, rows in outcome.correct.items()} == {
+                "clean": 7,
+                "fgsm": seed,
+                "pgd10": seed - 1,
+            }
+            assert outcome.genotype == str(GENOTYPES["racl"])
+            assert outcome.seconds == 2
+
+
+def test_outcomes_hold_the_last_logs_and_the_figures(
+    config: ConfigDict, measured: list, tmp_path: pathlib.Path
+) -> None:
+    names = ("RACL, operator norms", "PC-DARTS", "random cells")
+    config.study.variants = names
+    racl, darts, random = (outcomes[0] for outcomes in run_systems(config, tmp_path).values())
+    assert racl.search == {"constraint": 0.5, "mu_F": 3, "mu_alpha_common": -0.25, "entropy_alpha": 2}
+    assert darts.search == {"mu_alpha_common": -0.25, "entropy_alpha": 2}
+    assert random.search == {}
+    figures = {
+        "ln surrogate, matrix": -5,
+        "ln surrogate, operator": -2,
+        "ln largest slope found": -math.inf,
+        "ln upper bound": pytest.approx(3),
+    }
+    assert racl.figures == {**figures, "constraint": 0.5, "mu_F": 3}
+    assert darts.figures == random.figures == figures
+    assert len(measured) == 6
+    assert run_systems(config, tmp_path)[names[0]][0].figures == racl.figures
+    assert len(measured) == 6, "figures are kept, so that no network is loaded again"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"study.variants": ("PC-DARTS", "random cell")}, "Unknown variant 'random cell'. Did you mean 'random cells'"),
+        ({"study.seeds": 1}, "two seeds at least. Received: study.seeds=1"),
+        ({"study.attacks": ()}, "needs an attack"),
+        ({"study.attacks": ("fgsm", "pdg20")}, "Did you mean 'pgd20'"),
+        ({"train.defence": "pdg"}, "Did you mean 'pgd'"),
+        ({"data.train_size": 60}, "gives 60 training images"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_computed(
+    change: dict[str, object], message: str, config: ConfigDict, tmp_path: pathlib.Path
+) -> None:
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UsageError, match=message):
+        run_systems(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
