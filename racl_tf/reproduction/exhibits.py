@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from racl_tf.reproduction import paper
 from racl_tf.reproduction.system import System
@@ -73,7 +74,7 @@ _ARCHITECTURES = {
     "RobNet-large-v1": "robnet_large_v1",
     "RACL": "racl",
 }
-_DEFENCES = {
+_DEFENCES: dict[str, dict[str, Any]] = {
     "none": {"train.defence": "none"},
     "PGD-AT": {"train.defence": "pgd"},
     "FGSM-RS": {"train.defence": "fgsm_rs"},

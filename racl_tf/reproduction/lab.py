@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import keras
 from ml_collections import ConfigDict
 
-from racl_tf.attacks import Attack, Classifier, by_name
+from racl_tf.attacks import Classifier, by_name
 from racl_tf.data import Dataset
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
@@ -31,8 +31,9 @@ from racl_tf.evaluation import (
     sweep_steps,
     transfer,
 )
+from racl_tf.evaluation.result import Fates, Plan
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import read_table, write_json
+from racl_tf.files import read_arrays, read_table, write_json
 from racl_tf.networks.registry import network_options
 from racl_tf.reproduction.system import System
 from racl_tf.runs.steps import load_data, run_search, run_training
@@ -150,13 +151,15 @@ class Lab:
 
     def attacked(self, system: System, attacks: Iterable[str]) -> dict[str, Evaluation]:
         """Returns, for each attack by its name, the evaluation of a system under it."""
-        plans, classifier = {name: self._plan(name) for name in attacks}, self.classifier(system)
-        folder = self.network_folder(system) / "attacks"
-        results = {
-            name: self._measure(evaluate, classifier, {name: plan}, folder=folder / self._threat(name))
-            for name, plan in plans.items()
-        }
-        _forget()
+        results, classifier = {}, None
+        for name, plan in {name: self._plan(name) for name in attacks}.items():
+            folder = self.network_folder(system) / "attacks" / self._threat(name)
+            if (kept := _finished(folder, name, plan)) is None:
+                classifier = classifier or self.classifier(system)
+                kept = self._measure(evaluate, classifier, {name: plan}, folder=folder)
+            results[name] = kept
+        if classifier is not None:
+            _forget()
         return results
 
     def transferred(self, source: System, targets: Mapping[str, System], attack: str) -> Transfer:
@@ -164,9 +167,8 @@ class Lab:
         (plan,) = self._plan(attack)
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
         results = self.network_folder(source) / "transfers" / self._threat(attack) / "results.json"
-        record: dict[str, Any] = {"seconds": 0.0, "standing": {}}
-        if results.exists():
-            record = json.loads(results.read_text())
+        empty: dict[str, Any] = {"seconds": 0.0, "standing": {}}
+        record = json.loads(results.read_text()) if results.exists() else empty
         shown = record["standing"].get("source", {})
         new = {folders[name]: target for name, target in targets.items() if folders[name] not in shown}
         if new:
@@ -245,7 +247,7 @@ class Lab:
     def _options(self) -> dict[str, Any]:
         return {"batch_size": self.config.evaluate.batch_size, "seed": self.config.seed}
 
-    def _plan(self, attack: str) -> tuple[Attack, ...]:
+    def _plan(self, attack: str) -> Plan:
         threat = self.config.attack
         return by_name(attack, threat.eps, threat.step_size, threat.norm)
 
@@ -261,6 +263,20 @@ class Lab:
         chosen |= {"mixed_precision": config.mixed_precision}
         settings = json.dumps(chosen, sort_keys=True).encode()
         return f"{_slug(pathlib.Path(config.data.name).stem)}-{_slug(name)}-seed{config.seed}-{_digest(settings)}"
+
+
+def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
+    """Returns the evaluation that a folder keeps, or None if it is not finished or by attacks other than these."""
+    if not (folder / "results.json").exists():
+        return None
+    record = json.loads((folder / "results.json").read_text())
+    attacks = record["results"][name]["attacks"]
+    made = [{key: value for key, value in attack.items() if key != "correct_after"} for attack in attacks]
+    if made != [attack.as_dict() for attack in plan]:
+        return None
+    arrays = read_arrays(folder / "outcomes.npz")
+    fates = {name: Fates(arrays[f"{name}/passed"], arrays[f"{name}/steps"])}
+    return Evaluation(arrays["labels"], arrays["predictions"], record["classes"], fates, {name: plan}, record["seed"])
 
 
 def _slug(text: str) -> str:

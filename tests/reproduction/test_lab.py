@@ -14,7 +14,7 @@ from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
-from racl_tf.files import write_json, write_table
+from racl_tf.files import read_arrays, write_arrays, write_json, write_table
 from racl_tf.reproduction import lab as module
 from racl_tf.reproduction.lab import Lab
 from racl_tf.reproduction.system import System
@@ -145,7 +145,9 @@ def test_the_same_cell_in_two_files_is_one_network_and_another_is_not(lab: Lab, 
     assert folder("darts", "one") == folder("darts", "other") != folder("racl", "one")
 
 
-def test_nothing_is_searched_trained_or_attacked_twice(lab: Lab, quick: list[str]) -> None:
+def test_nothing_is_searched_trained_or_attacked_twice(
+    lab: Lab, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     attacks = ("fgsm", "pgd10")
     first = lab.attacked(SEARCHED, attacks)
     assert quick == ["search racl", "train racl pgd"], "and the cell that was found is what was trained"
@@ -155,11 +157,26 @@ def test_nothing_is_searched_trained_or_attacked_twice(lab: Lab, quick: list[str
         results, name = json.loads(path.read_text()), path.parent.name.split("-")[0]
         assert results["results"][name]["correct"] == first[name].count(name)
         assert results["seconds"] > 0
+    monkeypatch.delattr(module, "load_classifier")
     again = Lab(lab.config, lab.folder).attacked(SEARCHED, (*attacks, "fgsm"))
     assert len(quick) == 2
     assert {path: path.stat().st_mtime_ns for path in files} == files
     for name in attacks:
         np.testing.assert_array_equal(again[name].correct[name], first[name].correct[name])
+        assert again[name].as_dict() == first[name].as_dict()
+
+
+def test_outcomes_of_an_attack_that_has_changed_since_are_not_taken_for_it(lab: Lab, quick: list[str]) -> None:
+    lab.attacked(NAMED, ["fgsm"])
+    (path,) = lab.folder.rglob("attacks/*/results.json")
+    record = json.loads(path.read_text())
+    record["results"]["fgsm"]["attacks"][0]["eps"] = 0.2
+    write_json(path, record)
+    arrays = read_arrays(path.with_name("outcomes.npz"))
+    settings = str(arrays["settings"]).replace('"eps": 0.1', '"eps": 0.2')
+    write_arrays(path.with_name("outcomes.npz"), arrays | {"settings": np.array(settings)})
+    with pytest.raises(UsageError, match="begun with other attacks"):
+        lab.attacked(NAMED, ["fgsm"])
 
 
 def test_attacks_are_those_of_the_threat_on_the_test_images(lab: Lab, quick: list[str]) -> None:
