@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import logging
@@ -294,6 +293,5 @@ def _content(path: pathlib.Path) -> bytes:
 
 
 def _forget() -> None:
-    """Frees the graphs of models that are no longer there."""
+    """Frees the graphs and variables of models that are no longer there."""
     keras.utils.clear_session()
-    gc.collect()

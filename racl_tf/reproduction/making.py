@@ -71,7 +71,7 @@ def reproduce(
 def make(exhibit: Exhibit, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
     """Makes one exhibit and returns the path of its page: BASE.md, with pictures and but for drawings BASE.json.
 
-    Tables and curves are written anew after each system, so that an interrupted one shows what there is.
+    The pages of tables and curves are written anew after each system, so that interrupted ones show what there is.
     """
     _LOGGER.info("%s", exhibit.title)
     if isinstance(exhibit, Table):
@@ -81,16 +81,13 @@ def make(exhibit: Exhibit, labs: Mapping[str, Lab], base: pathlib.Path) -> pathl
 
 def _make_table(table: Table, labs: Mapping[str, Lab], base: pathlib.Path) -> pathlib.Path:
     measured: Figures = {}
-    places = [*table.cells, *(place for place in table.published if place[1] in {column for _, column in table.cells})]
-    rows, columns = (tuple(dict.fromkeys(place[axis] for place in places)) for axis in (0, 1))
-    shown = {place: figure for place, figure in table.published.items() if place[1] in columns}
+    rows, columns = (tuple(dict.fromkeys(place[axis] for place in (*table.cells, *table.published))) for axis in (0, 1))
     for figures in _measure(table, labs):
-        measured |= figures
-        notes = notes_of(table, labs)
-        page = Comparison(table.title, rows, columns, dict(measured), shown, notes)
+        measured = measured | figures
+        page = Comparison(table.title, rows, columns, measured, table.published, notes_of(table, labs))
         write_text(base.with_suffix(".md"), page.markdown())
         write_json(base.with_suffix(".json"), page.as_dict())
-        plot_comparison(page, base.with_suffix(".png"))
+    plot_comparison(page, base.with_suffix(".png"))
     return base.with_suffix(".md")
 
 

@@ -89,7 +89,7 @@ def test_table_4_defends_one_network_on_every_data_set() -> None:
             "none": ("resnet18", "none"),
             "PGD-AT": ("resnet18", "pgd"),
             "FGSM-RS": ("resnet18", "fgsm_rs"),
-            "L2NNN": ("l2nnn", "l2nnn"),
+            "L2NNN": ("l2nnn", "l2nnn", 0.01, 0.0),
             "ADP": ("resnet18", "adp"),
             "TRADES": ("resnet18", "trades"),
             "RACL": ("racl",),

@@ -184,7 +184,7 @@ def test_an_interrupted_table_shows_the_systems_that_are_finished(
     assert finished == {("ResNet-18", column) for column in adversarially + plainly} | {
         ("DenseNet-121", column) for column in adversarially
     }
-    assert [len(page.measured) for page in drawn] == [5, 9, 14]
+    assert drawn == [], "the picture comes last"
     text = (tmp_path / "table1.md").read_text()
     assert "| RACL | - / 3.6 | - / 83.89 |" in text
 
