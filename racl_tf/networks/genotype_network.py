@@ -14,6 +14,8 @@ from racl_tf.networks.image_network import dense_head
 from racl_tf.random import derive, fold
 from racl_tf.space import Genotype, get_genotype
 
+CELLS = 20  # the depth that the paper retrains and evaluates
+
 
 @keras.saving.register_keras_serializable("racl_tf")
 class GenotypeNetwork(CellNetwork):
@@ -44,7 +46,7 @@ class GenotypeNetwork(CellNetwork):
         num_classes: int = 10,
         *,
         channels: int = 36,
-        cells: int = 20,
+        cells: int = CELLS,
         input_shape: tuple[int, int, int] = (32, 32, 3),
         mean: float | tuple[float, ...] = 0.0,
         std: float | tuple[float, ...] = 1.0,

@@ -33,6 +33,8 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.result import Fates, Plan
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_table, write_json
+from racl_tf.networks.cell_network import check_image_size
+from racl_tf.networks.genotype_network import CELLS
 from racl_tf.networks.registry import network_options
 from racl_tf.reproduction.system import System
 from racl_tf.runs.steps import load_data, run_search, run_training
@@ -100,12 +102,12 @@ class Lab:
             train.defence, eps=threat.eps, step_size=threat.step_size, steps=train.attack_steps, norm=threat.norm
         )
         needed = {"train.held_out and one train.batch_size": train.held_out + train.batch_size}
-        if system.drawn_up:
-            Genotype.load(system.network)
-        elif system.network:
-            network_options(system.network)
-        elif search_mode(search.mode).architecture is not None:
+        network = Genotype.load(system.network) if system.drawn_up else system.network
+        if not network and search_mode(search.mode).architecture is not None:
             needed["two halves of one search.batch_size"] = 2 * search.batch_size
+            check_image_size(self.data.input_shape, search.cells)
+        if not network or "cells" in network_options(network):
+            check_image_size(self.data.input_shape, train.cells or CELLS)
         for what, count in needed.items():
             if len(self.data.train) < count:
                 raise UsageError(

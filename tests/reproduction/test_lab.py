@@ -301,6 +301,7 @@ def test_mistakes_are_found_by_the_check(system: System, message: str, lab: Lab)
         ({"sweep.attacks": ("pdg20",)}, "Did you mean 'pgd20'"),
         ({"sweep.steps": (5, 1)}, r"`sweep\.steps` must be"),
         ({"data.name": "digit"}, "Did you mean 'digits'"),
+        ({"data.image_size": 3, "train.cells": 3}, "at least 4 pixels high and wide"),
     ],
 )
 def test_mistakes_in_settings_are_found_by_the_check(change: dict[str, object], message: str, lab: Lab) -> None:
