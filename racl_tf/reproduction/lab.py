@@ -154,7 +154,7 @@ class Lab:
         """Returns, for each attack by its name, the evaluation of a system under it."""
         results, classifier = {}, None
         for name, plan in {name: self._plan(name) for name in attacks}.items():
-            folder = self.network_folder(system) / "attacks" / self._threat(name)
+            folder = self.attack_folder(system, name)
             if (kept := _finished(folder, name, plan)) is None:
                 classifier = classifier or self.classifier(system)
                 kept = self._measure(evaluate, classifier, {name: plan}, folder=folder)
@@ -167,7 +167,7 @@ class Lab:
         """Returns how images crafted on a source, called "source", by an attack do on targets, by name."""
         (plan,) = self._plan(attack)
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
-        results = self.network_folder(source) / "transfers" / self._threat(attack) / "results.json"
+        results = self.transfer_folder(source, attack) / "results.json"
         empty: dict[str, Any] = {"seconds": 0.0, "standing": {}}
         record = json.loads(results.read_text()) if results.exists() else empty
         shown = record["standing"].get("source", {})
@@ -190,15 +190,13 @@ class Lab:
 
     def swept(self, system: System) -> dict[str, Sweep]:
         """Returns the sweeps of a system: of each of `sweep.attacks` over eps, and of PGD over its steps ("steps")."""
-        settings, classifier = self.config.sweep, self.classifier(system)
-        folder, sweeps = self.network_folder(system) / "sweeps", {}
-        for name in settings.attacks:
-            kept = folder / self._threat(f"{name}-{_digest(str(settings.epsilons).encode())}")
-            sweeps[name] = self._measure(sweep_eps, classifier, self._plan(name), settings.epsilons, folder=kept)
-        first, longest = settings.steps[0], f"pgd{settings.steps[-1]}"
-        (attack,) = self._plan(longest)
-        kept = folder / self._threat(longest if first == 1 else f"{longest}-from{first}")
-        sweeps["steps"] = self._measure(sweep_steps, classifier, attack, settings.steps, folder=kept)
+        settings, classifier, folders = self.config.sweep, self.classifier(system), self.sweep_folders(system)
+        sweeps = {
+            name: self._measure(sweep_eps, classifier, self._plan(name), settings.epsilons, folder=folders[name])
+            for name in settings.attacks
+        }
+        (attack,) = self._plan(f"pgd{settings.steps[-1]}")
+        sweeps["steps"] = self._measure(sweep_steps, classifier, attack, settings.steps, folder=folders["steps"])
         _forget()
         return sweeps
 
@@ -212,17 +210,12 @@ class Lab:
             write_json(folder / "results.json", {"seconds": time.monotonic() - begun, **result.as_dict()})
         return result
 
-    def seconds(self, systems: Iterable[System]) -> float:
-        """Returns the wall time in seconds that searches, trainings and attacks of systems took, each counted once."""
-        histories, results = set(), set()
-        for system in systems:
-            folder = self.network_folder(system)
-            histories.add(folder / "train" / "history.csv")
-            if not system.network:
-                histories.add(self.search_folder(system) / "search" / "history.csv")
-            results |= set(folder.glob("*/*/results.json"))
-        trained = sum(float(row["seconds"]) for path in histories for row in read_table(path))
-        return trained + sum(json.loads(path.read_text())["seconds"] for path in results)
+    def run_folders(self, system: System) -> list[pathlib.Path]:
+        """Returns the folders that hold the histories of a system's search and training, where it has them."""
+        if system.trained:
+            return []
+        searched = [] if system.network else [self.search_folder(system) / "search"]
+        return [*searched, self.network_folder(system) / "train"]
 
     def search_folder(self, system: System) -> pathlib.Path:
         """Returns the folder of a system's search."""
@@ -244,6 +237,23 @@ class Lab:
             parts += ("search",)
         return self.folder / "networks" / self._name(config, f"{name}-{config.train.defence}", parts)
 
+    def attack_folder(self, system: System, attack: str) -> pathlib.Path:
+        """Returns the folder of a system's evaluation under an attack."""
+        return self.network_folder(system) / "attacks" / self._threat(attack)
+
+    def transfer_folder(self, source: System, attack: str) -> pathlib.Path:
+        """Returns the folder of how images crafted on a source by an attack do on other systems."""
+        return self.network_folder(source) / "transfers" / self._threat(attack)
+
+    def sweep_folders(self, system: System) -> dict[str, pathlib.Path]:
+        """Returns the folders of a system's sweeps, by their names in `swept`."""
+        settings, folder = self.config.sweep, self.network_folder(system) / "sweeps"
+        epsilons = _digest(str(settings.epsilons).encode())
+        names = {name: f"{name}-{epsilons}" for name in settings.attacks}
+        first, longest = settings.steps[0], f"pgd{settings.steps[-1]}"
+        names["steps"] = longest if first == 1 else f"{longest}-from{first}"
+        return {sweep: folder / self._threat(name) for sweep, name in names.items()}
+
     @property
     def _options(self) -> dict[str, Any]:
         return {"batch_size": self.config.evaluate.batch_size, "seed": self.config.seed}
@@ -264,6 +274,19 @@ class Lab:
         chosen |= {"mixed_precision": config.mixed_precision}
         settings = json.dumps(chosen, sort_keys=True).encode()
         return f"{_slug(pathlib.Path(config.data.name).stem)}-{_slug(name)}-seed{config.seed}-{_digest(settings)}"
+
+
+def wall_time(folders: Iterable[pathlib.Path]) -> float:
+    """Returns the wall time in seconds of the searches, trainings and attacks that folders of a lab keep, each once.
+
+    Arguments:
+        folders: by `Lab.run_folders`, `Lab.attack_folder`, `Lab.transfer_folder` or `Lab.sweep_folders`. Where nothing
+            is kept yet, no time is counted; of an attack that was interrupted, that of its last start.
+    """
+    kept = set(folders)
+    epochs = [float(row["seconds"]) for folder in kept for row in read_table(folder / "history.csv")]
+    results = [path for path in (folder / "results.json" for folder in kept) if path.exists()]
+    return math.fsum([*epochs, *(json.loads(path.read_text())["seconds"] for path in results)])
 
 
 def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:

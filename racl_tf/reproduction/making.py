@@ -30,7 +30,7 @@ from racl_tf.reproduction.exhibits import (
     Table,
     systems_of,
 )
-from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.lab import Lab, wall_time
 from racl_tf.reproduction.system import System
 from racl_tf.version import __version__
 
@@ -183,15 +183,30 @@ def _write_page(exhibit: Exhibit, parts: Sequence[str], labs: Mapping[str, Lab],
 
 def notes_of(exhibit: Exhibit, labs: Mapping[str, Lab]) -> tuple[str, ...]:
     """Returns what a reader has to know of an exhibit's figures: data, sizes, wall time, versions."""
-    parts: dict[str, list[System]] = {}
-    for dataset, system in systems_of(exhibit):
-        parts.setdefault(dataset, []).append(system)
+    datasets = dict.fromkeys(dataset for dataset, _ in systems_of(exhibit))
     notes = [
         f"{sizes(labs[dataset])}; seed {labs[dataset].config.seed}. Searches, trainings and attacks took "
-        f"{labs[dataset].seconds(systems) / 60:.0f} min so far."
-        for dataset, systems in parts.items()
+        f"{wall_time(_folders(exhibit, dataset, labs[dataset])) / 60:.0f} min so far."
+        for dataset in datasets
     ]
     return (*notes, versions())
+
+
+def _folders(exhibit: Exhibit, dataset: str, lab: Lab) -> Iterable[pathlib.Path]:
+    """Yields the folders of all that is searched, trained and attacked on a data set for an exhibit."""
+    for system in (system for name, system in systems_of(exhibit) if name == dataset):
+        runs = lab.run_folders(system)
+        if isinstance(exhibit, Drawings):
+            yield from runs[:-1]  # whose cells are not trained
+        else:
+            yield from runs
+        if isinstance(exhibit, Curves):
+            yield from lab.sweep_folders(system).values()
+    if isinstance(exhibit, Table):
+        for cell in exhibit.cells.values():
+            if cell.dataset == dataset and cell.measure not in (CLEAN, PARAMETERS):
+                attacked = lab.transfer_folder if cell.source else lab.attack_folder
+                yield attacked(cell.source or cell.system, cell.measure)
 
 
 def sizes(lab: Lab) -> str:

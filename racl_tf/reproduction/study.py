@@ -19,7 +19,7 @@ from racl_tf.architecture.operation_norms import READINGS
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.lipschitz import lipschitz_bounds
 from racl_tf.files import read_table, write_json
-from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.lab import Lab, wall_time
 from racl_tf.reproduction.system import System
 
 _SLOPES = 100  # images at which the slope is measured
@@ -102,7 +102,7 @@ def _outcome(lab: Lab, system: System, attacks: Iterable[str]) -> Outcome:
         search=search,
         figures=_figures(lab, system) | constrained,
         genotype=str(lab.genotype(system)),
-        seconds=lab.seconds([system]),
+        seconds=wall_time([*lab.run_folders(system), *(lab.attack_folder(system, attack) for attack in attacks)]),
     )
 
 

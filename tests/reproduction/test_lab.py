@@ -16,7 +16,7 @@ from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
 from racl_tf.files import read_arrays, write_arrays, write_json, write_table
 from racl_tf.reproduction import lab as module
-from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.lab import Lab, wall_time
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
@@ -259,7 +259,7 @@ def test_sweeps_are_those_of_the_settings_and_of_others_kept_apart(lab: Lab, qui
     }
 
 
-def test_seconds_are_the_sum_of_what_is_written_each_counted_once(lab: Lab) -> None:
+def test_wall_time_is_the_sum_of_what_is_written_each_counted_once(lab: Lab) -> None:
     def history(folder: pathlib.Path, *seconds: float) -> None:
         write_table(folder / "history.csv", [{"epoch": "1", "seconds": str(second)} for second in seconds])
 
@@ -267,11 +267,16 @@ def test_seconds_are_the_sum_of_what_is_written_each_counted_once(lab: Lab) -> N
     history(lab.search_folder(SEARCHED) / "search", 100, 200)
     history(lab.network_folder(SEARCHED) / "train", 30)
     history(lab.network_folder(plain) / "train", 5)
-    for kind, seconds in {"attacks/fgsm": 1, "sweeps/pgd20": 0.5, "transfers/mim": 0.25}.items():
-        write_json(lab.network_folder(SEARCHED) / kind / "results.json", {"seconds": seconds})
-    assert lab.seconds([SEARCHED]) == 331.75
-    assert lab.seconds([SEARCHED, plain, System("the same")]) == 336.75
-    assert lab.seconds([NAMED]) == 0
+    attacks = [lab.attack_folder(SEARCHED, "fgsm"), lab.transfer_folder(SEARCHED, "mim")]
+    attacks += lab.sweep_folders(SEARCHED).values()
+    for seconds, folder in zip((1, 0.5, 0.25, 0.125, 0.0625), attacks, strict=False):
+        write_json(folder / "results.json", {"seconds": seconds})
+    assert wall_time(lab.run_folders(SEARCHED)) == 330
+    assert wall_time([*lab.run_folders(SEARCHED), *attacks[:2]]) == 331.5
+    assert wall_time([*lab.run_folders(SEARCHED), *lab.run_folders(plain), *lab.run_folders(System("same"))]) == 335
+    assert wall_time(attacks[1:4]) == 0.875
+    assert wall_time([lab.attack_folder(SEARCHED, "mim"), *lab.run_folders(NAMED)]) == 0
+    assert lab.run_folders(System("model", "model.keras")) == []
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from racl_tf.attacks import fgsm, pgd
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import Evaluation, Sweep, Transfer
 from racl_tf.evaluation.result import Fates
+from racl_tf.files import write_json, write_table
 from racl_tf.reporting.comparison import Comparison
 from racl_tf.reproduction import making
 from racl_tf.reproduction.exhibits import CLEAN, EXHIBITS, PARAMETERS, Table
+from racl_tf.reproduction.lab import Lab
 from racl_tf.reproduction.making import make, notes_of, reproduce, sizes, versions
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
@@ -39,12 +41,17 @@ def outcome(count: int) -> Fates:
     return Fates(np.ones(IMAGES, np.int32), np.where(np.arange(IMAGES) < count, -1, 1).astype(np.int32))
 
 
-class FakeLab:
+def digits() -> ConfigDict:
+    config = paper_settings()
+    config.update_from_flattened_dict({**DATASETS["digits"], **SMOKE})
+    return config
+
+
+class FakeLab(Lab):
     """Gives known figures in no time, and stops after some systems, as one who presses Ctrl-C."""
 
     def __init__(self, patience: int = 1000) -> None:
-        self.config: ConfigDict = paper_settings()
-        self.config.update_from_flattened_dict({**DATASETS["digits"], **SMOKE})
+        super().__init__(digits(), "no folder")
         self.data = SimpleNamespace(train=range(512), test=range(IMAGES))
         self.patience = patience
         self.calls: list[str] = []
@@ -93,9 +100,6 @@ class FakeLab:
 
     def network_folder(self, system: System) -> pathlib.Path:
         return pathlib.Path("networks") / known(system)
-
-    def seconds(self, systems: Iterable[System]) -> float:
-        return 60.0 * len(list(systems))
 
 
 @pytest.fixture
@@ -233,12 +237,40 @@ def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     assert first == second
     assert "512 training and 100 test images" in first
     assert "linf with eps 0.1 and steps of 0.025" in first
-    assert "took 8 min so far" in first
+    assert "took 0 min so far" in first
     assert last == versions()
     paper = FakeLab()
     paper.config.train.update({"cells": None, "channels": None})
     assert "networks of their own size" in sizes(paper)
     assert "networks of 3 cells and 4 channels" in first
+
+
+def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -> None:
+    """Every search, training and attack of every exhibit takes a minute, others on the same networks a year."""
+    config = digits()
+    config.sweep.attacks = ("fgsm", "pgd20")
+    lab = Lab(config, tmp_path)
+    lab.data = SimpleNamespace(train=range(512), test=range(IMAGES))
+    exhibits = {name: make_exhibit(("digits",), ()) for name, make_exhibit in EXHIBITS.items()}
+    for exhibit in exhibits.values():
+        for folder in making._folders(exhibit, "digits", lab):
+            file = "history.csv" if folder.name in ("search", "train") else "results.json"
+            if file == "history.csv":
+                write_table(folder / file, [{"epoch": "1", "seconds": "60"}])
+            else:
+                write_json(folder / file, {"seconds": 60})
+                write_json(folder.parent / "another" / file, {"seconds": 3e7})
+    minutes = {
+        "table1": 1 + 18 + 18 * 3,  # one search; nine networks with and without adversarial training, three attacks each
+        "table2": 1 + 7 + 3,  # five cells, the searched one and VGG-19; an attack crafts images for all at once
+        "table3": 1 + 6 + 6,
+        "table4": 1 + 8 + 8 * 2,
+        "table5": 5 + 5 + 5 * 3,
+        "figure2": 1,
+        "figure3": 1 + 6 + 6 * 3,
+    }
+    for name, exhibit in exhibits.items():
+        assert f"took {minutes[name]} min so far" in notes_of(exhibit, {"digits": lab})[0], name
 
 
 def test_everything_is_checked_before_anything_is_computed(tmp_path: pathlib.Path, drawn: list[Comparison]) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.lipschitz import LipschitzPair
-from racl_tf.files import write_table
+from racl_tf.files import write_json, write_table
 from racl_tf.reproduction import study
 from racl_tf.reproduction.lab import Lab
 from racl_tf.reproduction.study import VARIANTS, run_systems
@@ -54,6 +54,8 @@ class FakeLab(Lab):
             empty = {"constraint": "", "mu_F": ""}
             rows = [{"epoch": "1", "step": "1", **empty}, {"epoch": "2", "step": "9", **empty, **constrained}]
             write_table(folder / "steps.csv", rows)
+        for name in (*attacks, "of a table"):
+            write_json(self.attack_folder(system, name) / "results.json", {"seconds": 1.0})
         clean = np.arange(8) < 7
         return {
             name: SimpleNamespace(clean=clean, correct={name: np.arange(8) < settings.seed - index})
@@ -65,9 +67,6 @@ class FakeLab(Lab):
 
     def genotype(self, system: System) -> Genotype:
         return GENOTYPES["racl"]
-
-    def seconds(self, systems: Iterable[System]) -> float:
-        return 2.0
 
 
 @pytest.fixture
