@@ -261,7 +261,7 @@ def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -
                 write_json(folder / file, {"seconds": 60})
                 write_json(folder.parent / "another" / file, {"seconds": 3e7})
     minutes = {
-        "table1": 1 + 18 + 18 * 3,  # one search; nine networks with and without adversarial training, three attacks each
+        "table1": 1 + 18 + 18 * 3,  # one search; nine networks with and without AT, three attacks
         "table2": 1 + 7 + 3,  # five cells, the searched one and VGG-19; an attack crafts images for all at once
         "table3": 1 + 6 + 6,
         "table4": 1 + 8 + 8 * 2,
