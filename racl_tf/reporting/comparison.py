@@ -1,5 +1,6 @@
 """A table of the paper with our figures beside the published ones."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,15 +88,15 @@ class Comparison:
 
     @property
     def blocks(self) -> tuple[tuple[str, ...], ...]:
-        """The columns in parts that fit the width of a page: groups apart, and at most five columns in each."""
-        blocks: list[list[str]] = [[]]
+        """The columns in parts that fit the width of a page: each group in the fewest of at most five columns."""
+        groups: list[list[str]] = [[]]
         group = None
         for column in self.columns:
             previous, group = group, column.rpartition(": ")[0] if in_percent(column) else group
-            if len(blocks[-1]) == _WIDEST or previous not in (None, group):
-                blocks.append([])
-            blocks[-1].append(column)
-        return tuple(map(tuple, blocks))
+            if previous not in (None, group):
+                groups.append([])
+            groups[-1].append(column)
+        return tuple(part for columns in groups for part in _parts(tuple(columns)))
 
     def best(self, column: str) -> str | None:
         """Returns the row of our highest figure in a column, None if its interval touches another's or one has none."""
@@ -161,3 +162,14 @@ def in_percent(column: str) -> bool:
     (True, False)
     """
     return not column.endswith(")")
+
+
+def _parts(columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yields columns in the fewest parts of at most `_WIDEST`, all but the last of one width.
+
+    >>> [len(part) for part in _parts(tuple("abcdef"))]
+    [3, 3]
+    """
+    width = math.ceil(len(columns) / math.ceil(len(columns) / _WIDEST)) if columns else 1
+    for start in range(0, len(columns), width):
+        yield columns[start : start + width]

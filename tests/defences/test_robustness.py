@@ -27,11 +27,11 @@ def digits() -> Dataset:
     return load_dataset("digits")
 
 
-def small_network(seed: int = 0) -> keras.Model:
+def small_network(seed: int = 0, size: int = 8) -> keras.Model:
     start = [keras.initializers.HeNormal(seed=10 * seed + number) for number in range(3)]
     return keras.Sequential(
         [
-            keras.Input((8, 8, 1)),
+            keras.Input((size, size, 1)),
             keras.layers.Conv2D(16, 3, padding="same", activation="relu", kernel_initializer=start[0]),
             keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu", kernel_initializer=start[1]),
             keras.layers.Flatten(),
@@ -107,3 +107,23 @@ def test_l2_nonexpansive_network_withstands_and_certifies_l2_perturbations(measu
     stands = np.argmax(network(attacked), -1) == labels
     assert stands[certified[1]].all()
     assert stands.mean() < clean
+
+
+def test_l2_nonexpansive_network_withstands_l2_perturbations_of_mnist(data_dir: str) -> None:
+    """At L2 eps 1.5, of 500 test images: measured once, 59% where a plainly trained network keeps 8%."""
+    mnist = load_dataset("mnist", train_size=10000, test_size=500, data_dir=data_dir)
+    images, labels = mnist.test.images(), mnist.test.y
+    robust = []
+    for network, defence in (
+        (small_network(size=28), plain()),
+        (L2Nonexpansive(10, channels=8, input_shape=(28, 28, 1), mean=mnist.mean), ConfidenceGap()),
+    ):
+        trainer = AdversarialTrainer(network, defence)
+        trainer.compile(keras.optimizers.Adam(3e-3), weight_decay=0.0)
+        trainer.fit(batches(mnist.train, 128, seed=1), steps_per_epoch=78, epochs=6, verbose=0)
+        stands = np.ones(len(labels), bool)
+        for loss in ("cross_entropy", "margin"):
+            attack = pgd(1.5, 0.15, 40, norm="l2", loss=loss)
+            stands &= np.argmax(network(attack(network, images, labels)), -1) == labels
+        robust.append(stands.mean())
+    assert robust[1] > robust[0] + 0.3, robust

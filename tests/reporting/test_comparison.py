@@ -81,6 +81,12 @@ def test_groups_of_columns_are_tables_of_their_own():
     )
 
 
+@pytest.mark.parametrize(("count", "widths"), [(5, [5]), (6, [3, 3]), (7, [4, 3]), (11, [4, 4, 3])])
+def test_a_wide_table_is_taken_apart_evenly(count, widths):
+    blocks = Comparison("A", ("x",), tuple(map(str, range(count))), {}, {}).blocks
+    assert [len(block) for block in blocks] == widths
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["a", "b", "AT: a", "AT: b", "Time (s)", "AT: Size (M)"]), min_size=1, max_size=14))
 def test_blocks_keep_all_columns_in_order_and_groups_apart(columns):
