@@ -79,7 +79,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         rows = _finished_rows(self.path, epoch)
-        values = {name: f"{float(value):.7g}" for name, value in (logs or {}).items()}
+        values = {name: _text(value) for name, value in (logs or {}).items()}
         rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
         write_table(self.path, rows)
 
@@ -102,7 +102,7 @@ class StepFile(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        values = {name: f"{float(logs[name]):.7g}" if logs and name in logs else "" for name in self.names}
+        values = {name: _text(logs[name]) if logs and name in logs else "" for name in self.names}
         self.rows.append({"epoch": str(self.epoch + 1), "step": str(batch + 1), **values})
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -161,7 +161,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class BestNetwork(keras.callbacks.Callback):
-    """Saves `model.network` as `.keras` whenever a validation figure has risen.
+    """Saves `model.network` as `.keras` whenever a validation figure has risen: the first of the highest.
 
     Arguments:
         path: of the file.
@@ -177,7 +177,7 @@ class BestNetwork(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         earlier = [float(row[self.monitor]) for row in _finished_rows(self.history, epoch)]
-        value = float((logs or {})[self.monitor])
+        value = float(_text((logs or {})[self.monitor]))  # as the history has the earlier ones
         if not self.path.exists() or value > max(earlier, default=-math.inf):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
             self.model.network.save(unfinished)
@@ -221,6 +221,11 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs = None) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _text(value: float) -> str:
+    """Returns a logged number as tables hold it, to the digits that float32 has."""
+    return f"{float(value):.7g}"
 
 
 def _finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
