@@ -18,7 +18,7 @@ from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.subjects import Subjects, classify
-from racl_tf.evaluation.terminal import as_text
+from racl_tf.evaluation.terminal import as_text, markdown_table
 from racl_tf.files import write_table
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class Transfer:
 
     def markdown(self) -> str:
         """Returns the accuracies in percent as a Markdown table, a row for each source."""
-        lines = [["source \\ target", *self.targets], ["---", *["---:"] * len(self.targets)], *self._cells()]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return markdown_table(["source \\ target", *self.targets], self._cells()) + "\n"
 
     def table(self) -> Table:
         """Returns the accuracies in percent as a table for the terminal, a row for each source."""

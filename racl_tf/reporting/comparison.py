@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from racl_tf.errors import UsageError, unknown
+from racl_tf.evaluation.terminal import markdown_table
 
 _WIDEST = 5
 _ROUNDING = 1e-9
@@ -112,7 +113,7 @@ class Comparison:
 
     def markdown(self) -> str:
         """Returns the page of the table: title, legend, a table for each of the blocks, notes."""
-        parts = [f"## {self.title}", _LEGEND, *("\n".join(self._table(block)) for block in self.blocks)]
+        parts = [f"## {self.title}", _LEGEND, *map(self._table, self.blocks)]
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"
@@ -133,10 +134,9 @@ class Comparison:
             "notes": list(self.notes),
         }
 
-    def _table(self, columns: tuple[str, ...]) -> Iterator[str]:
+    def _table(self, columns: tuple[str, ...]) -> str:
         cells = [self._column(column) for column in columns]
-        for line in (("", *columns), ("---", *["---:"] * len(columns)), *zip(self.rows, *cells, strict=True)):
-            yield f"| {' | '.join(line)} |"
+        return markdown_table(["", *columns], zip(self.rows, *cells, strict=True))
 
     def _column(self, column: str) -> list[str]:
         """Returns the cells of a column; the paper's figures have as many decimals as the longest of them."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import Sweep
+from racl_tf.evaluation.terminal import markdown_table
 from racl_tf.files import write_json, write_text
 from racl_tf.reporting import draw_genotype, plot_sweeps
 from racl_tf.reporting.comparison import Comparison, Measured
@@ -153,11 +154,11 @@ def _make_panel(name: str, sweeps: Mapping[str, Sweep], base: pathlib.Path) -> l
     plot_sweeps(sweeps, picture)
     title = "PGD over steps" if name == "steps" else f"{name} over eps"
     values = next(iter(sweeps.values())).values
-    rows = [f"| {title} | {' | '.join(f'{value:.3g}' for value in values)} |", "|---" * (len(values) + 1) + "|"]
+    rows = []
     for system, sweep in sweeps.items():
         points = zip(values, sweep.accuracies, sweep.intervals, strict=True)
-        rows.append(f"| {system} | {' | '.join(_point(name, system, *point) for point in points)} |")
-    return [f"![{title}]({picture.name})", "\n".join(rows)]
+        rows.append([system, *(_point(name, system, *point) for point in points)])
+    return [f"![{title}]({picture.name})", markdown_table([title, *(f"{value:.3g}" for value in values)], rows)]
 
 
 def _point(name: str, system: str, value: float, accuracy: float, interval: tuple[float, float]) -> str:

@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from racl_tf.evaluation.comparing import Difference, paired_bootstrap
+from racl_tf.evaluation.terminal import markdown_table
 from racl_tf.reproduction.study import Outcome
 
 SURROGATE = "ln surrogate, matrix"
@@ -126,7 +127,7 @@ class Study:
         parts = [
             "## Is the difference real?",
             f"Accuracy in percent over seeds, mean and standard deviation; {self.attack} is what is compared.",
-            _table(
+            markdown_table(
                 ["searched by", *names],
                 [
                     [variant, *(_mean_and_deviation(100 * self.accuracies(variant, name)) for name in names)]
@@ -135,9 +136,11 @@ class Study:
             ),
             f"Differences of accuracy under {self.attack} in percentage points, with 95% paired bootstrap intervals "
             "over seeds and images. Bold: the interval leaves 0 out.",
-            _table(["", *(f"minus {name}" for name in BASELINES if name in self.outcomes)], self._difference_rows()),
+            markdown_table(
+                ["", *(f"minus {name}" for name in BASELINES if name in self.outcomes)], self._difference_rows()
+            ),
             f"Spearman's rank correlation with accuracy under {self.attack}, over all networks that have the figure.",
-            _table(
+            markdown_table(
                 ["figure", "correlation", "p", "networks"],
                 [
                     [name, f"{value.coefficient:.2f}", f"{value.p_value:.2g}", str(value.count)]
@@ -147,7 +150,9 @@ class Study:
             "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
             "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
             "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
-            _table(["searched by", "common", "edges", "relative", "share", "entropy", "c"], self._movement_rows()),
+            markdown_table(
+                ["searched by", "common", "edges", "relative", "share", "entropy", "c"], self._movement_rows()
+            ),
         ]
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
@@ -220,8 +225,3 @@ def _difference(difference: Difference | None) -> str:
     mean, low, high = (100 * value for value in difference)
     text = f"{mean:+.1f}" if low <= 0 <= high else f"**{mean:+.1f}**"
     return f"{text} [{low:+.1f}, {high:+.1f}]"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
