@@ -55,11 +55,15 @@ def load_dataset(
 def _read(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
     if name == "digits":
         return _read_digits(size)
-    if name.endswith(".npz"):
-        return read_archive(Path(name), size)
-    if name not in WELL_KNOWN and Path(name).is_dir():
-        return read_folder(Path(name), size)
-    return read_tfds(name, data_dir, size)
+    if (path := own_files(name)) is None:
+        return read_tfds(name, data_dir, size)
+    return read_archive(path, size) if name.endswith(".npz") else read_folder(path, size)
+
+
+def own_files(name: str) -> Path | None:
+    """Returns the path that a data set's name is, of an archive or a folder; None where it is a name."""
+    own = name.endswith(".npz") or (name not in WELL_KNOWN and Path(name).is_dir())
+    return Path(name) if own else None
 
 
 def _read_digits(size: tuple[int, int] | None) -> Dataset:

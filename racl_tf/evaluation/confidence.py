@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from racl_tf.evaluation.subjects import Data
     from racl_tf.training.search import RACLSearch
 
+_BATCH = 128  # images whose statistics are measured at once: another number would make another network
+
 
 def choose_by_confidence(
     search: RACLSearch,
@@ -61,7 +63,7 @@ def choose_by_confidence(
         samples: number of architectures drawn.
         top: the share of candidates, in (0, 1], whose Lipschitz constant is bounded: the most robust ones, at least
             one, and those that are as robust as the last of them.
-        batch_size: number of images attacked, or normalised, at once.
+        batch_size: number of images attacked at once.
         seed: of the draws and the attack's noise.
         progress: whether to show a bar.
 
@@ -81,7 +83,7 @@ def choose_by_confidence(
     images = subjects.images(np.arange(len(subjects.labels)))
     candidates = []
     for key, genotype in tqdm(distinct.items(), desc="candidates", disable=not progress):
-        supernet.adopt(genotype, images, batch_size=batch_size)
+        supernet.adopt(genotype, images)
         count = evaluate(
             supernet.classifier, data, {"attack": attack}, batch_size=batch_size, seed=seed, progress=False
         ).count
@@ -89,7 +91,7 @@ def choose_by_confidence(
     candidates.sort(key=_rank)
     enough = candidates[math.ceil(top * len(candidates)) - 1].robust
     for index in tqdm(range(sum(one.robust >= enough for one in candidates)), desc="bounds", disable=not progress):
-        supernet.adopt(candidates[index].genotype, images, batch_size=batch_size)
+        supernet.adopt(candidates[index].genotype, images)
         candidates[index] = replace(candidates[index], bounds=supernet.bounds(images, batch_size=batch_size))
     candidates.sort(key=_rank)
     return Choice(tuple(candidates), operation_shares(genotypes), samples, len(images), attack, seed)
@@ -147,7 +149,7 @@ class DiscreteSupernet:
     def _logits(self, x: tf.Tensor, *, training: bool) -> tf.Tensor:
         return self._network(x, *map(tf.convert_to_tensor, self._weights), training=training)
 
-    def adopt(self, genotype: Genotype, images: np.ndarray, *, batch_size: int = 128) -> None:
+    def adopt(self, genotype: Genotype, images: np.ndarray, *, batch_size: int = _BATCH) -> None:
         """Becomes an architecture, normalised by statistics of images, float32 (N, height, width, channels)."""
         kept = np.eye(len(OPERATIONS), dtype=np.float32)[operations_of(genotype)] * (np.arange(len(OPERATIONS)) > 0)
         for weights, median, mask in zip(self._weights, self._medians, (kept, kept.sum(-1)), strict=True):

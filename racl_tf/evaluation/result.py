@@ -122,7 +122,7 @@ class Evaluation:
             "images": len(self.labels),
             "classes": self.classes,
             "seed": self.seed,
-            "versions": {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+            "versions": library_versions(),
             "results": {name: figures(name) for name in self.names},
         }
 
@@ -154,3 +154,8 @@ class Evaluation:
 def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     """Writes `evaluation.as_dict()` to a JSON file, atomically."""
     write_json(path, evaluation.as_dict())
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions that figures depend on, by library."""
+    return {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}

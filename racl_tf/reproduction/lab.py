@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.attacks import Classifier, by_name
 from racl_tf.data import Dataset
+from racl_tf.data.datasets import own_files
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
@@ -30,7 +31,7 @@ from racl_tf.evaluation import (
     sweep_steps,
     transfer,
 )
-from racl_tf.evaluation.result import Fates, Plan
+from racl_tf.evaluation.result import Fates, Plan, library_versions
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
@@ -66,10 +67,14 @@ class Lab:
         return load_data(self.config)
 
     def settings(self, system: System) -> ConfigDict:
-        """Returns the settings of a system's run."""
+        """Returns the settings of a system's run, without the auxiliary head and drop path that some networks lack."""
         config = self.config.copy_and_resolve_references()
         config.update_from_flattened_dict(dict(system.changes))
         config.train.network = "" if system.drawn_up else system.network
+        if config.train.network and not system.trained:
+            taken = network_options(config.train.network)
+            config.train.auxiliary &= "auxiliary" in taken
+            config.train.drop_path *= "drop_path" in taken
         return config
 
     def check(self, systems: Iterable[System], attacks: Iterable[str] = ()) -> None:
@@ -177,7 +182,7 @@ class Lab:
                 self.train(system)
             models, begun = {folder: self.classifier(target) for folder, target in new.items()}, time.monotonic()
             found = transfer({"source": self.classifier(source)}, models, self.data.test, plan, **self._options)
-            record["seconds"] += time.monotonic() - begun
+            record |= {"seconds": record["seconds"] + time.monotonic() - begun, "versions": library_versions()}
             for crafted, counts in found.standing.items():
                 record["standing"].setdefault(crafted, {}).update(counts)
             write_json(results, record)
@@ -207,7 +212,8 @@ class Lab:
         begun = time.monotonic()
         result = measure(classifier, self.data.test, *what, folder=folder, **self._options)
         if not (folder / "results.json").exists():
-            write_json(folder / "results.json", {"seconds": time.monotonic() - begun, **result.as_dict()})
+            record = {"seconds": time.monotonic() - begun, "versions": library_versions(), **result.as_dict()}
+            write_json(folder / "results.json", record)
         return result
 
     def run_folders(self, system: System) -> list[pathlib.Path]:
@@ -264,14 +270,21 @@ class Lab:
 
     def _threat(self, attack: str) -> str:
         threat, data = self.config.attack, self.config.data
-        settings = [*threat.to_dict().items(), data.name, data.test_size, self.config.seed]
+        settings = [*threat.to_dict().items(), data.name, data.test_size, self.config.seed, *self._data_content]
         return f"{attack}-{_digest(json.dumps(settings).encode())}"
 
-    @staticmethod
-    def _name(config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
+    @cached_property
+    def _data_content(self) -> tuple[str, ...]:
+        """A digest of the data set's files where they are the user's own, which may change under one name."""
+        path = own_files(self.config.data.name)
+        return (_digest(_content(path)),) if path and path.exists() else ()
+
+    def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
         chosen["data"].pop("data_dir")
         chosen |= {"mixed_precision": config.mixed_precision}
+        if self._data_content:
+            chosen["content"] = self._data_content
         settings = json.dumps(chosen, sort_keys=True).encode()
         return f"{_slug(pathlib.Path(config.data.name).stem)}-{_slug(name)}-seed{config.seed}-{_digest(settings)}"
 
@@ -285,8 +298,21 @@ def wall_time(folders: Iterable[pathlib.Path]) -> float:
     """
     kept = set(folders)
     epochs = [float(row["seconds"]) for folder in kept for row in read_table(folder / "history.csv")]
-    results = [path for path in (folder / "results.json" for folder in kept) if path.exists()]
-    return math.fsum([*epochs, *(json.loads(path.read_text())["seconds"] for path in results)])
+    return math.fsum([*epochs, *(record["seconds"] for record in _records(kept, "results.json"))])
+
+
+def made_by(folders: Iterable[pathlib.Path]) -> str:
+    """Returns the versions by which what folders of a lab keep came about, as one line; empty if there is nothing."""
+    kept = set(folders)
+    versions = [record.get("versions") for record in _records(kept, "results.json")]
+    versions += _records(kept, "versions.json")
+    names = {"racl_tf": "racl_tf", "TensorFlow": "tensorflow", "Keras": "keras"}
+    lines = {", ".join(f"{name} {made[key]}" for name, key in names.items()) for made in versions if made}
+    return "; ".join(sorted(lines))
+
+
+def _records(folders: Iterable[pathlib.Path], name: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in (folder / name for folder in folders) if path.exists()]
 
 
 def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import pathlib
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-
-import keras
-import tensorflow as tf
 
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import Sweep
@@ -31,9 +26,8 @@ from racl_tf.reproduction.exhibits import (
     Table,
     systems_of,
 )
-from racl_tf.reproduction.lab import Lab, wall_time
+from racl_tf.reproduction.lab import Lab, made_by, wall_time
 from racl_tf.reproduction.system import System
-from racl_tf.version import __version__
 
 _LOGGER = logging.getLogger(__name__)
 Figures = dict[tuple[str, str], Measured]
@@ -183,14 +177,24 @@ def _write_page(exhibit: Exhibit, parts: Sequence[str], labs: Mapping[str, Lab],
 
 
 def notes_of(exhibit: Exhibit, labs: Mapping[str, Lab]) -> tuple[str, ...]:
-    """Returns what a reader has to know of an exhibit's figures: data, sizes, wall time, versions."""
-    datasets = dict.fromkeys(dataset for dataset, _ in systems_of(exhibit))
+    """Returns what a reader has to know of an exhibit's figures: data, sizes, wall time, how attacks go, versions."""
+    folders = {
+        dataset: list(_folders(exhibit, dataset, labs[dataset]))
+        for dataset in dict.fromkeys(dataset for dataset, _ in systems_of(exhibit))
+    }
     notes = [
         f"{sizes(labs[dataset])}; seed {labs[dataset].config.seed}. Searches, trainings and attacks took "
-        f"{wall_time(_folders(exhibit, dataset, labs[dataset])) / 60:.0f} min so far."
-        for dataset in datasets
+        f"{wall_time(kept) / 60:.0f} min so far."
+        for dataset, kept in folders.items()
     ]
-    return (*notes, versions())
+    if isinstance(exhibit, Curves):
+        notes.append(
+            "Over eps the attacks' steps grow with eps, and an image that falls at one eps counts as fallen at all "
+            "larger ones; over steps it counts as fallen from its first misclassified step on."
+        )
+    if versions := made_by(path for kept in folders.values() for path in kept):
+        notes.append(f"Made by {versions}.")
+    return tuple(notes)
 
 
 def _folders(exhibit: Exhibit, dataset: str, lab: Lab) -> Iterable[pathlib.Path]:
@@ -211,23 +215,18 @@ def _folders(exhibit: Exhibit, dataset: str, lab: Lab) -> Iterable[pathlib.Path]
 
 
 def sizes(lab: Lab) -> str:
-    """Returns the sizes that figures depend on: of the data, of search and training, of the threat."""
+    """Returns the settings that figures depend on: of the data, of search and training, of the threat."""
     search, train, attack = lab.config.search, lab.config.train, lab.config.attack
     own = {"cells": train.cells, "channels": train.channels}
     network = " and ".join(f"{size} {name}" for name, size in own.items() if size is not None)
     return (
         f"{lab.config.data.name}: {len(lab.data.train)} training and {len(lab.data.test)} test images; search with "
-        f"{search.cells} cells of {search.channels} channels for {search.epochs} epochs; training for {train.epochs} "
-        f"epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; {attack.norm} "
-        f"with eps {attack.eps:.4g} and steps of {attack.step_size:.4g}, in MIM and PGD-10 of eps/10"
-    )
-
-
-def versions() -> str:
-    """Returns by which versions, and on what machine, figures come about."""
-    return (
-        f"racl_tf {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores."
+        f"{search.cells} cells of {search.channels} channels for {search.epochs} epochs, batches of "
+        f"{search.batch_size}, learning rates {search.learning_rate:g} of weights and "
+        f"{search.architecture_learning_rate:g} of the architecture; its constraint, where a row says nothing else, as "
+        f"an {search.form} with eta {search.eta:g} and rho {search.rho:g}, reduced by {search.reduction}; training for "
+        f"{train.epochs} epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; "
+        f"{attack.norm} with eps {attack.eps:.4g} and steps of {attack.step_size:.4g}, in MIM and PGD-10 of eps/10"
     )
 
 

@@ -19,7 +19,7 @@ from racl_tf.architecture.operation_norms import READINGS
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.lipschitz import lipschitz_bounds
 from racl_tf.files import read_table, write_json
-from racl_tf.reproduction.lab import Lab, wall_time
+from racl_tf.reproduction.lab import Lab, made_by, wall_time
 from racl_tf.reproduction.system import System
 
 _SLOPES = 100  # images at which the slope is measured
@@ -55,6 +55,7 @@ class Outcome:
             found and of the upper bound; of the search c and mu_F, if there was a constraint.
         genotype: the cell as text.
         seconds: that search, training and attacks took.
+        versions: by which they were made.
     """
 
     correct: Mapping[str, np.ndarray]
@@ -62,6 +63,7 @@ class Outcome:
     figures: Mapping[str, float]
     genotype: str
     seconds: float
+    versions: str
 
 
 def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, list[Outcome]]:
@@ -94,6 +96,7 @@ def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, lis
 
 def _outcome(lab: Lab, system: System, attacks: Iterable[str]) -> Outcome:
     evaluations = lab.attacked(system, attacks)
+    folders = [*lab.run_folders(system), *(lab.attack_folder(system, attack) for attack in attacks)]
     correct = {name: evaluation.correct[name] for name, evaluation in evaluations.items()}
     search = _last_logs(lab.search_folder(system) / "search")
     constrained = {name: search[name] for name in ("constraint", "mu_F") if "constraint" in search}
@@ -102,13 +105,14 @@ def _outcome(lab: Lab, system: System, attacks: Iterable[str]) -> Outcome:
         search=search,
         figures=_figures(lab, system) | constrained,
         genotype=str(lab.genotype(system)),
-        seconds=wall_time([*lab.run_folders(system), *(lab.attack_folder(system, attack) for attack in attacks)]),
+        seconds=wall_time(folders),
+        versions=made_by(folders),
     )
 
 
 def _figures(lab: Lab, system: System) -> dict[str, float]:
     """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
-    kept = lab.network_folder(system) / "figures.json"
+    kept = lab.network_folder(system) / f"figures_seed{lab.config.seed}.json"  # of the images
     if not kept.exists():
         network = keras.saving.load_model(lab.train(system), compile=False)
         pair = lipschitz_bounds(network, lab.data.test.images(np.arange(min(len(lab.data.test), _SLOPES))))

@@ -18,15 +18,26 @@ from racl_tf.evaluation.terminal import markdown_table
 from racl_tf.reproduction.study import Outcome
 
 SURROGATE = "ln surrogate, matrix"
+_IN_OWN_UNITS = ("constraint", "mu_F")  # which depend on a variant's norms and on what is free of scale
+_DRAWS = 20_000
 _COLOURS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b")
 BASELINES = ("without confidence learning", "PC-DARTS", "random cells")
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of a figure of networks or searches with robust accuracy."""
+    """Spearman's rank correlation of a figure of networks or searches with robust accuracy.
 
-    coefficient: float
+    Arguments:
+        overall: over all networks, whatever they were searched by; None where variants have the figure in units of
+            their own, such as c under other norms.
+        within: over ranks among the networks of one variant.
+        p_value: of `within`, two-sided, by permutation of the networks of each variant.
+        count: the number of networks.
+    """
+
+    overall: float | None
+    within: float
     p_value: float
     count: int
 
@@ -65,17 +76,28 @@ class Study:
         """Returns, for each figure, its rank correlation with robust accuracy over all networks that have it.
 
         Figures of the networks (surrogates, slope, upper bound) are there for all; c and mu_F, as the search left
-        them, for those with a constraint. What fewer than three networks have or all have alike is left out.
+        them, for those with a constraint. A variant whose networks have it all alike tells nothing and is left out.
         """
-        robust = [outcome.correct[self.attack].mean() for runs in self.outcomes.values() for outcome in runs]
-        figures = [outcome.figures for runs in self.outcomes.values() for outcome in runs]
-        result = {}
-        for name in dict.fromkeys(name for row in figures for name in row):
-            pairs = [(row[name], accuracy) for row, accuracy in zip(figures, robust, strict=True) if name in row]
-            if len(pairs) > 2 and all(len(set(values)) > 1 for values in zip(*pairs, strict=True)):
-                coefficient, p_value = stats.spearmanr(*zip(*pairs, strict=True))
-                result[name] = Correlation(float(coefficient), float(p_value), len(pairs))
-        return result
+        figures = dict.fromkeys(name for runs in self.outcomes.values() for run in runs for name in run.figures)
+        found = {name: self._correlation(name) for name in figures}
+        return {name: correlation for name, correlation in found.items() if correlation is not None}
+
+    def _correlation(self, name: str) -> Correlation | None:
+        groups = []
+        for runs in self.outcomes.values():
+            pairs = [(run.figures[name], run.correct[self.attack].mean()) for run in runs if name in run.figures]
+            if pairs and all(len(set(values)) > 1 for values in zip(*pairs, strict=True)):
+                groups.append(np.array(pairs))
+        if not groups:
+            return None
+        ranks = [stats.rankdata(pairs, axis=0) - (len(pairs) + 1) / 2 for pairs in groups]
+        figure, robust = np.concatenate(ranks).T
+        rng = np.random.default_rng(0)
+        shuffled = np.concatenate([rng.permuted(np.tile(rank[:, 1], (_DRAWS, 1)), axis=1) for rank in ranks], axis=1)
+        extreme = np.abs(shuffled @ figure) >= abs(robust @ figure) - 1e-9
+        overall = None if name in _IN_OWN_UNITS else float(stats.spearmanr(np.concatenate(groups)).statistic)
+        within = float(robust @ figure / np.sqrt((robust @ robust) * (figure @ figure)))
+        return Correlation(overall, within, float((1 + extreme.sum()) / (1 + _DRAWS)), len(figure))
 
     def movement(self, variant: str) -> dict[str, float]:
         """Returns how mu of alpha moved in a variant's searches, averaged over seeds; empty without a search.
@@ -134,19 +156,15 @@ class Study:
                     for variant in self.outcomes
                 ],
             ),
-            f"Differences of accuracy under {self.attack} in percentage points, with 95% paired bootstrap intervals "
-            "over seeds and images. Bold: the interval leaves 0 out.",
+            f"Differences of accuracy under {self.attack} in percentage points, with 95% intervals over seeds and "
+            "images (Student's t, with the error of the paired bootstrap). Bold: the interval leaves 0 out. None is "
+            f"widened for being one of {sum(1 for _ in self.differences())}.",
             markdown_table(
                 ["", *(f"minus {name}" for name in BASELINES if name in self.outcomes)], self._difference_rows()
             ),
-            f"Spearman's rank correlation with accuracy under {self.attack}, over all networks that have the figure.",
-            markdown_table(
-                ["figure", "correlation", "p", "networks"],
-                [
-                    [name, f"{value.coefficient:.2f}", f"{value.p_value:.2g}", str(value.count)]
-                    for name, value in self.correlations().items()
-                ],
-            ),
+            f"Spearman's rank correlation with accuracy under {self.attack}: over all networks, and by ranks among "
+            "those of one way to search, with p of the latter by permutation among them.",
+            markdown_table(["figure", "all", "within", "p", "networks"], self._correlation_rows()),
             "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
             "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
             "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
@@ -166,6 +184,13 @@ class Study:
             cells = [_difference(found.get((variant, baseline))) for baseline in baselines]
             if any(cells):
                 rows.append([variant, *cells])
+        return rows
+
+    def _correlation_rows(self) -> list[list[str]]:
+        rows = []
+        for name, value in self.correlations().items():
+            overall = "-" if value.overall is None else f"{value.overall:.2f}"
+            rows.append([name, overall, f"{value.within:.2f}", f"{value.p_value:.2g}", str(value.count)])
         return rows
 
     def _movement_rows(self) -> list[list[str]]:
@@ -192,7 +217,7 @@ class Study:
             right.plot([outcome.figures[SURROGATE] for outcome in outcomes], robust, "o", **points)
         left.set_title("seeds (dots) and their mean (bar)", size=10, loc="left")
         if correlation := self.correlations().get(SURROGATE):
-            text = f"networks, rank correlation {correlation.coefficient:.2f} (p = {correlation.p_value:.2g})"
+            text = f"networks; rank correlation within colours {correlation.within:.2f} (p = {correlation.p_value:.2g})"
             right.set_title(text, size=10, loc="left")
         right.set_xlabel("ln of the surrogate constant, matrix norms")
         left.set_xlabel(f"accuracy under {self.attack}")

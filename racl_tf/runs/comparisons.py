@@ -8,7 +8,7 @@ from racl_tf.errors import UsageError, unknown
 from racl_tf.files import write_json, write_text
 from racl_tf.reproduction.exhibits import EXHIBITS
 from racl_tf.reproduction.lab import Lab
-from racl_tf.reproduction.making import reproduce, sizes, versions
+from racl_tf.reproduction.making import reproduce, sizes
 from racl_tf.reproduction.study import run_systems
 from racl_tf.reproduction.study_report import Study
 from racl_tf.reproduction.system import System
@@ -32,11 +32,12 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
     """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
     folder = pathlib.Path(workdir).expanduser()
     outcomes = run_systems(config, folder / "parts")
-    seconds = sum(outcome.seconds for runs in outcomes.values() for outcome in runs)
+    made = [outcome for runs in outcomes.values() for outcome in runs]
+    minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
     notes = (
         f"{sizes(Lab(config, folder))}; trained under {config.train.defence!r}, from seeds {config.seed} to "
         f"{config.seed + config.study.seeds - 1}.",
-        f"{sum(map(len, outcomes.values()))} networks, {seconds / 60:.0f} min in all. {versions()}",
+        f"{len(made)} networks, {minutes:.0f} min in all. Made by {versions}.",
     )
     study = Study(outcomes, config.study.attacks[-1], notes)
     write_text(folder / "study.md", study.markdown() + "\n![](study.png)\n")

@@ -16,7 +16,7 @@ _LIBRARIES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datas
 
 
 class StepFolder:
-    """The folder `workdir/step` and the settings that it stands for.
+    """The folder `workdir/step` and the settings that it stands for: all of its sections but where the data lies.
 
     Arguments:
         workdir: the run's folder.
@@ -83,4 +83,4 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
         keys = dict.fromkeys([*before, *now])
         parts = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
         return [difference for part in parts for difference in part]
-    return [] if before == now else [f"{name} was {before!r} and is {now!r}"]
+    return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]

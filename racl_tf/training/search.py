@@ -226,7 +226,8 @@ class RACLSearch(keras.Model):
             (gradients,) = gradients_of(objective, variables)
         else:
             weights, rate = self.supernet.trainable_variables, self.optimizer.learning_rate
-            gradients = unrolled_gradients(objective, training_loss, variables, weights, rate)
+            statistics = self.supernet.non_trainable_variables
+            gradients = unrolled_gradients(objective, training_loss, variables, weights, rate, statistics)
         return gradients, first or logs
 
     def _logits(self, batch: Batch, stream: str) -> tf.Tensor:

@@ -24,6 +24,7 @@ def unrolled_gradients(
     variables: Sequence[keras.Variable],
     weights: Sequence[keras.Variable],
     rate: tf.Tensor | float,
+    state: Sequence[keras.Variable] = (),
 ) -> list[tf.Tensor]:
     r"""Returns the gradient of the validation loss at the weights that one descent step leads to.
 
@@ -33,18 +34,19 @@ def unrolled_gradients(
         \nabla_\alpha L_{val}(w', \alpha) - \xi \frac{\nabla_\alpha L_{train}(w^+, \alpha) -
         \nabla_\alpha L_{train}(w^-, \alpha)}{2 \epsilon}, \quad w^\pm = w \pm \epsilon \nabla_{w'} L_{val}(w', \alpha),
 
-    epsilon being 0.01 over the norm of that last gradient. The weights are as before afterwards.
+    epsilon being 0.01 over the norm of that last gradient. Weights and state are as before afterwards.
 
     Arguments:
         validation_loss, training_loss: of the weights and variables as they stand.
         variables: the architecture's (alpha).
         weights: the network's (w).
         rate: the length xi of the descent step.
+        state: what the losses move besides, such as the moving statistics of normalisation.
 
     Differences from the source:
         The step is plain gradient descent, as in the paper's equation; the public code adds momentum and weight decay.
     """
-    start = [tf.identity(weight.value) for weight in weights]
+    start, kept = ([tf.identity(variable.value) for variable in group] for group in (weights, state))
 
     def move(directions: Sequence[tf.Tensor], length: tf.Tensor | float) -> None:
         for weight, value, direction in zip(weights, start, directions, strict=True):
@@ -59,4 +61,6 @@ def unrolled_gradients(
         move(direction, length)
         ends += gradients_of(training_loss, variables)
     move(direction, 0.0)
+    for variable, value in zip(state, kept, strict=True):
+        variable.assign(value)
     return [now - rate * (plus - minus) / (2 * epsilon) for now, plus, minus in zip(direct, *ends, strict=True)]

@@ -126,6 +126,28 @@ def test_attacks_are_kept_apart_by_all_that_they_depend_on(lab: Lab) -> None:
     assert len(names) == 6
 
 
+def test_other_data_in_the_same_file_are_other_data(lab: Lab, tmp_path: pathlib.Path) -> None:
+    lab.config.data.name = str(tmp_path / "mine.npz")
+    named = []
+    for seed in (0, 0, 1):
+        rng = np.random.default_rng(seed)
+        np.savez(lab.config.data.name, x=rng.random((20, 8, 8, 1), np.float32), y=np.arange(20) % 10)
+        new = Lab(lab.config, lab.folder)
+        named.append((new.network_folder(NAMED), new.search_folder(SEARCHED), new._threat("pgd10")))
+    assert named[0] == named[1]
+    assert all(one != other for one, other in zip(named[0], named[2], strict=True))
+
+
+def test_an_auxiliary_head_is_for_networks_that_have_one(lab: Lab) -> None:
+    lab.config.train.update({"auxiliary": True, "drop_path": 0.2})
+    settings = {name: lab.settings(System(name, name)).train for name in ("racl", "resnet18", "")}
+    assert {name: (train.auxiliary, train.drop_path) for name, train in settings.items()} == {
+        "racl": (True, 0.2),
+        "resnet18": (False, 0.0),
+        "": (True, 0.2),
+    }
+
+
 def test_a_system_s_settings_are_its_own(lab: Lab) -> None:
     before = lab.config.to_json()
     mine = lab.settings(System("mine", "racl", {"train.defence": "none", "search.eta": 0.7, "seed": 5}))

@@ -19,7 +19,7 @@ from racl_tf.reporting.comparison import Comparison
 from racl_tf.reproduction import making
 from racl_tf.reproduction.exhibits import CLEAN, EXHIBITS, PARAMETERS, Table
 from racl_tf.reproduction.lab import Lab
-from racl_tf.reproduction.making import make, notes_of, reproduce, sizes, versions
+from racl_tf.reproduction.making import make, notes_of, reproduce, sizes
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
@@ -233,16 +233,32 @@ def test_a_figure_of_cells_shows_the_searched_one_and_users_genotypes(tmp_path: 
 
 def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     exhibit = EXHIBITS["table4"](("digits", "other"), ())
-    first, second, last = notes_of(exhibit, {"digits": FakeLab(), "other": FakeLab()})
+    first, second = notes_of(exhibit, {"digits": FakeLab(), "other": FakeLab()})
     assert first == second
     assert "512 training and 100 test images" in first
     assert "linf with eps 0.1 and steps of 0.025" in first
     assert "took 0 min so far" in first
-    assert last == versions()
+    assert "as an equality with eta 0.9 and rho 0.001" in first
     paper = FakeLab()
     paper.config.train.update({"cells": None, "channels": None})
     assert "networks of their own size" in sizes(paper)
     assert "networks of 3 cells and 4 channels" in first
+
+
+def test_a_page_names_the_versions_that_its_parts_were_made_by(tmp_path: pathlib.Path) -> None:
+    """Whatever makes the page; and a page of curves says how they are to be read."""
+    lab, system = Lab(digits(), tmp_path), System("RACL", "racl")
+    lab.data = SimpleNamespace(train=range(512), test=range(IMAGES))
+    made = {"racl_tf": "0.1.0", "tensorflow": "2.20.0", "keras": "3.14.0", "python": "3.13.0"}
+    write_json(lab.network_folder(system) / "train" / "versions.json", made)
+    exhibit = EXHIBITS["figure3"](("digits",), ())
+    old = "racl_tf 0.1.0, TensorFlow 2.20.0, Keras 3.14.0"
+    _, curves, versions = notes_of(exhibit, {"digits": lab})
+    assert versions == f"Made by {old}."
+    assert "counts as fallen at all larger ones" in curves
+    record = {"seconds": 1, "versions": made | {"tensorflow": "2.21.0"}}
+    write_json(lab.sweep_folders(system)["steps"] / "results.json", record)
+    assert notes_of(exhibit, {"digits": lab})[-1] == f"Made by {old}; {old.replace('2.20', '2.21')}."
 
 
 def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -> None:

@@ -145,7 +145,7 @@ def test_scales_shrink_and_share_one_scale_a_data_set() -> None:
 def test_a_study_writes_its_page_picture_and_record(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     def outcome(standing: int, surrogate: float) -> Outcome:
         correct = {"clean": np.ones(20, bool), "pgd10": np.arange(20) < standing}
-        return Outcome(correct, {}, {"ln surrogate, matrix": surrogate}, "", 90.0)
+        return Outcome(correct, {}, {"ln surrogate, matrix": surrogate}, "", 90.0, "racl_tf 0.1.0")
 
     outcomes = {
         "PC-DARTS": [outcome(12, -1.0), outcome(14, -2.0)],

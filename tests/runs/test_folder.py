@@ -36,6 +36,13 @@ def test_its_own_may_not_and_nothing_is_overwritten(tmp_path: pathlib.Path) -> N
     assert (folder / "config.json").read_text() == before
 
 
+def test_where_the_data_lies_may_change(tmp_path: pathlib.Path) -> None:
+    config = paper_settings()
+    first = StepFolder(str(tmp_path), "search", config, ("search",)).begin()
+    config.data.data_dir = "moved"
+    assert StepFolder(str(tmp_path), "search", config, ("search",)).begin() == first
+
+
 def test_a_file_in_the_way_is_said(tmp_path: pathlib.Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="Choose another --workdir"):

@@ -54,3 +54,17 @@ def test_a_smooth_network_against_differentiation_through_the_step() -> None:
     np.testing.assert_allclose(ours, exact, atol=2e-4)
     for weight, value in zip(weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
+
+
+def test_state_that_the_losses_move_is_as_before_afterwards() -> None:
+    w, a, statistics = keras.Variable(2.0), keras.Variable(0.5), keras.Variable(3.0, trainable=False)
+
+    def loss() -> tf.Tensor:
+        statistics.assign(0.9 * statistics.value + 0.1 * w.value)
+        return (w.value - a.value) ** 2
+
+    unrolled_gradients(loss, loss, [a], [w], 0.1)
+    assert float(statistics) != 3
+    statistics.assign(3.0)
+    unrolled_gradients(loss, loss, [a], [w], 0.1, [statistics])
+    assert float(statistics) == 3
