@@ -217,6 +217,7 @@ def _folders(exhibit: Exhibit, dataset: str, lab: Lab) -> Iterable[pathlib.Path]
 def sizes(lab: Lab) -> str:
     """Returns the settings that figures depend on: of the data, of search and training, of the threat."""
     search, train, attack = lab.config.search, lab.config.train, lab.config.attack
+    target = f"{search.reduction:g} nats below the start" if search.target is None else f"of {search.target:g} nats"
     own = {"cells": train.cells, "channels": train.channels}
     network = " and ".join(f"{size} {name}" for name, size in own.items() if size is not None)
     return (
@@ -224,7 +225,7 @@ def sizes(lab: Lab) -> str:
         f"{search.cells} cells of {search.channels} channels for {search.epochs} epochs, batches of "
         f"{search.batch_size}, learning rates {search.learning_rate:g} of weights and "
         f"{search.architecture_learning_rate:g} of the architecture; its constraint, where a row says nothing else, as "
-        f"an {search.form} with eta {search.eta:g} and rho {search.rho:g}, reduced by {search.reduction}; training for "
+        f"an {search.form} with eta {search.eta:g}, rho {search.rho:g} and a target {target}; training for "
         f"{train.epochs} epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; "
         f"{attack.norm} with eps {attack.eps:.4g} and steps of {attack.step_size:.4g}, in MIM and PGD-10 of eps/10"
     )

@@ -217,7 +217,7 @@ class Study:
             right.plot([outcome.figures[SURROGATE] for outcome in outcomes], robust, "o", **points)
         left.set_title("seeds (dots) and their mean (bar)", size=10, loc="left")
         if correlation := self.correlations().get(SURROGATE):
-            text = f"networks; rank correlation within colours {correlation.within:.2f} (p = {correlation.p_value:.2g})"
+            text = f"rank correlation within colours {correlation.within:.2f}, p = {correlation.p_value:.2g}"
             right.set_title(text, size=10, loc="left")
         right.set_xlabel("ln of the surrogate constant, matrix norms")
         left.set_xlabel(f"accuracy under {self.attack}")
