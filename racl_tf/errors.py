@@ -21,4 +21,5 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    comma = "; " if any("," in known for known in names) else ", "
+    return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {comma.join(names)}.")

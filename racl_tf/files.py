@@ -26,6 +26,18 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, default=lambda item: item.tolist()) + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Returns the content of a JSON file.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{os.fspath(path)!r} is damaged: {error}. Remove it to have it made again.") from None
+
+
 def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Returns the rows of a CSV file by column name, none if there is no file."""
     if not Path(path).exists():

@@ -3,13 +3,14 @@
 `ml_collections` types the fields: an override of another type or an unknown name is refused.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from racl_tf.errors import unknown
+from racl_tf.errors import UsageError, unknown
 
 
 def paper_settings() -> ConfigDict:
@@ -127,6 +128,58 @@ def variant_settings(config: ConfigDict, variant: str, changes: Mapping[str, Map
     config.update_from_flattened_dict(changes[variant])
     return config
 
+
+def check_settings(config: ConfigDict, prefix: str = "") -> None:
+    """Checks the numbers among settings, alone and by data set, before anything is computed.
+
+    Names of networks, attacks and the like are checked where they are looked up.
+
+    Raises:
+        UsageError: a number is out of its range, or the warm-up leaves no epoch to search in.
+    """
+    if "search" not in config:
+        for name, part in config.items():
+            if isinstance(part, ConfigDict):
+                check_settings(part, f"{prefix}{name}.")
+        return
+    for names, (fits, expected) in _RANGES.items():
+        for name in names.split():
+            section, _, field = name.rpartition(".")
+            value = (config[section] if section else config)[field]
+            if value is not None and not fits(value):
+                raise UsageError(f"{prefix}{name} must be {expected}. Received: {prefix}{name}={value!r}.")
+    search = config.search
+    if search.mode != "random" and search.warmup_epochs >= search.epochs:
+        raise UsageError(
+            f"The architecture is fixed in the warm-up: {prefix}search.warmup_epochs must be below search.epochs. "
+            f"Received: {search.warmup_epochs} and {search.epochs}."
+        )
+
+
+_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "search.channels search.cells search.partial search.epochs search.batch_size train.channels train.cells "
+    "train.growth train.epochs train.batch_size train.attack_steps train.held_out train.validation_steps "
+    "evaluate.batch_size data.train_size data.test_size data.image_size choose.samples choose.images": (
+        lambda value: value > 0,
+        "a positive integer",
+    ),
+    "seed data.cutout search.warmup_epochs search.attack_steps evaluate.check_images": (
+        lambda value: value >= 0,
+        "an integer of at least 0",
+    ),
+    "search.learning_rate search.clip_norm search.architecture_learning_rate search.sigma search.rho "
+    "train.learning_rate train.clip_norm attack.eps attack.step_size": (
+        lambda value: 0 < value < math.inf,
+        "a positive number",
+    ),
+    "search.weight_decay search.architecture_weight_decay train.weight_decay": (
+        lambda value: 0 <= value < math.inf,
+        "a number of at least 0",
+    ),
+    "search.momentum train.momentum train.drop_path": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "search.eta": (lambda value: 0.5 <= value < 1, "in [0.5, 1)"),
+    "search.reduction search.target": (math.isfinite, "a finite number"),
+}
 
 #: What differs between data sets.
 DATASETS: Mapping[str, Mapping[str, Any]] = {

@@ -1,6 +1,7 @@
 """Image classification sets of TensorFlow Datasets, downloaded where they are absent."""
 
 import difflib
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from racl_tf.errors import UsageError, unknown
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+_LOGGER = logging.getLogger(__name__)
 WELL_KNOWN = ("digits", "mnist", "cifar10", "cifar100")
 
 
@@ -69,6 +71,8 @@ def _label_key(builder: "tfds.core.DatasetBuilder") -> str:
 
 
 def _download(builder: "tfds.core.DatasetBuilder") -> None:
+    if not builder.is_prepared():
+        _LOGGER.info("%s is not in %s yet and is downloaded.", builder.name, builder.data_dir)
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, disk, checksum, missing extra: all are the user's to mend

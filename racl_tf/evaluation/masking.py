@@ -55,9 +55,9 @@ _CHECKS = {
         "Another model's gradients serve better than its own: attack a smooth stand-in for what hides them (BPDA).",
     ),
     "large radius": (
-        "stand at the radius at which every image can become uniform grey",
+        "stand at the radius at which they can become uniform grey, which the model puts in another class",
         0.01,
-        "There no class but that of grey can stand, so the attack fails: mend it before trusting any figure.",
+        "There none can stand, so the attack fails: mend it before trusting any figure.",
     ),
     "more steps": (
         f"stand {FEW_STEPS} steps of PGD, fall within {STEPS}",
@@ -149,7 +149,7 @@ def _counts(
     stands = ~fell["pgd"] & ~fell["margin"]
     found = {
         "one step": stands & fell["fgsm"],
-        "large radius": ~fell["grey"],
+        "large radius": ~fell["grey"][probe.unlike_grey()],
         "more steps": fell["pgd"] & late,
         "saturation": fell["margin"] & first_run & (late | ~fell["pgd"]),
         "zero gradients": probe.lacks_gradients("cross_entropy"),
@@ -221,6 +221,10 @@ class _Probe:
         """Returns which get other logits when they are shown again."""
         first, second = self._batched(self.classifier.logits, self.x), self._batched(self.classifier.logits, self.x)
         return np.abs(first - second).max(axis=1) > _SAME * np.abs(first).max(axis=1)
+
+    def unlike_grey(self) -> np.ndarray:
+        """Returns which are of another class than the model gives to uniform grey."""
+        return self._misclassified(np.full_like(self.x, 0.5))
 
     def _misclassified(self, x: np.ndarray) -> np.ndarray:
         return self._batched(self.classifier.logits, x).argmax(axis=1) != self.y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pathlib
+import zipfile
 from collections.abc import Callable
 
 import keras
@@ -13,7 +14,7 @@ import tensorflow as tf
 from racl_tf.attacks import Classifier
 from racl_tf.errors import UsageError
 
-_REGISTERED = "racl_tf.networks.registry"  # which imports the class of every network, so that Keras knows it
+_REGISTERED = "racl_tf.networks"  # which makes every network known to Keras
 
 
 def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] = (0, 1)) -> Classifier:
@@ -34,10 +35,26 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
         raise UsageError(f"There is no model {os.fspath(path)!r}. Give a .keras file or the folder of a SavedModel.")
     if path.is_dir():
         return Classifier(_signature(path), bounds=bounds)
+    return Classifier(load_network(path), bounds=bounds)
+
+
+def load_network(path: str | os.PathLike[str]) -> keras.Model:
+    """Returns the Keras model in a `.keras` or `.h5` file, of one of this package's networks or any other.
+
+    Raises:
+        UsageError: there is none in it, or the file is damaged.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.suffix not in (".keras", ".h5"):
+        raise UsageError(
+            f"{os.fspath(path)!r} is no model. Give a .keras file, an .h5 file or the folder of a SavedModel."
+        )
+    if path.suffix == ".keras" and path.is_file() and not zipfile.is_zipfile(path):
+        raise UsageError(f"{os.fspath(path)!r} is damaged or no .keras file. Save the model again.")
     importlib.import_module(_REGISTERED)
     try:
-        return Classifier(keras.saving.load_model(path, compile=False), bounds=bounds)
-    except (ValueError, TypeError, OSError) as error:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"{os.fspath(path)!r} cannot be loaded as a Keras model: {error}") from None
 
 

@@ -56,7 +56,7 @@ class ImageNetwork(keras.Model):
     def normalise(self, images: tf.Tensor) -> tf.Tensor:
         """Returns (images - mean) / std, per channel, in the network's compute dtype."""
         images = tf.convert_to_tensor(images)
-        if images.shape[-1] != self.image_shape[-1]:  # or TensorFlow would repeat a single channel
+        if not images.shape[1:].is_compatible_with(self.image_shape):  # or TensorFlow would repeat a single channel
             raise UsageError(f"The network is for images of shape {self.image_shape}. Received: {images.shape[1:]}.")
         normalised = (tf.cast(images, tf.float32) - tf.constant(self.mean)) / tf.constant(self.std)
         return tf.cast(normalised, self.compute_dtype)

@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ _LEAST_SPAN = 10.0  # percentage points, so that a difference of a tenth of a po
 def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     """Draws a panel for each column of percentages: our figures as dots in their intervals, the paper's as rings.
 
-    Each panel has its own range of percentages; a column in another unit is left out.
+    Panels side by side have one range of percentages; a column in another unit is left out.
 
     Arguments:
         comparison: the figures.
@@ -51,8 +52,9 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.03))
     grid = figure.subplots(len(lines), widest, sharey=True, squeeze=False)
     for line, panels in zip(lines, grid, strict=True):
+        span = _range(_values(comparison, line))
         for column, axes in zip(line, panels, strict=False):
-            _draw_column(axes, comparison, column)
+            _draw_column(axes, comparison, column, span)
         for axes in panels[len(line) :]:
             axes.remove()
     title = textwrap.fill(comparison.title, int(width * 9))
@@ -62,18 +64,22 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
     figure.savefig(path, dpi=160)
 
 
-def _draw_column(axes: Axes, comparison: Comparison, column: str) -> None:
-    seen = []
+def _values(comparison: Comparison, columns: Sequence[str]) -> list[float]:
+    """Returns all figures of some columns, ours with the ends of their intervals and the paper's."""
+    ours = [figure for (_, column), figure in comparison.measured.items() if column in columns]
+    ends = [end for figure in ours for end in (figure.value, *(figure.interval or ()))]
+    return [*ends, *(figure for (_, column), figure in comparison.published.items() if column in columns)]
+
+
+def _draw_column(axes: Axes, comparison: Comparison, column: str, span: tuple[float, float]) -> None:
     for depth, row in enumerate(comparison.rows):
         if (ours := comparison.measured.get((row, column))) is not None:
             if ours.interval:
                 axes.plot(ours.interval, (depth, depth), color=_OURS["color"], linewidth=_OURS["linewidth"], alpha=0.55)
             axes.plot(ours.value, depth, **_OURS)
-            seen += [ours.value, *(ours.interval or ())]
         if (paper := comparison.published.get((row, column))) is not None:
             axes.plot(paper, depth, **_PAPER)
-            seen.append(paper)
-    low, high = _range(seen)
+    low, high = span
     margin = 0.1 * (high - low)
     ticks = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=True).tick_values(low, high)
     axes.set_xlim(low - margin, high + margin)

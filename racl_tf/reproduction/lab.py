@@ -33,7 +33,7 @@ from racl_tf.evaluation import (
 )
 from racl_tf.evaluation.result import Fates, Plan, library_versions
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import read_arrays, read_table, write_json
+from racl_tf.files import read_arrays, read_json, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
 from racl_tf.networks.genotype_network import CELLS
 from racl_tf.networks.registry import network_options
@@ -174,7 +174,7 @@ class Lab:
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
         results = self.transfer_folder(source, attack) / "results.json"
         empty: dict[str, Any] = {"seconds": 0.0, "standing": {}}
-        record = json.loads(results.read_text()) if results.exists() else empty
+        record = read_json(results) if results.exists() else empty
         shown = record["standing"].get("source", {})
         new = {folders[name]: target for name, target in targets.items() if folders[name] not in shown}
         if new:
@@ -312,14 +312,14 @@ def made_by(folders: Iterable[pathlib.Path]) -> str:
 
 
 def _records(folders: Iterable[pathlib.Path], name: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in (folder / name for folder in folders) if path.exists()]
+    return [read_json(path) for path in (folder / name for folder in folders) if path.exists()]
 
 
 def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
     """Returns the evaluation that a folder keeps, or None if it is not finished or by attacks other than these."""
     if not (folder / "results.json").exists():
         return None
-    record = json.loads((folder / "results.json").read_text())
+    record = read_json(folder / "results.json")
     attacks = record["results"][name]["attacks"]
     made = [{key: value for key, value in attack.items() if key != "correct_after"} for attack in attacks]
     if made != [attack.as_dict() for attack in plan]:

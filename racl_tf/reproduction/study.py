@@ -18,7 +18,7 @@ from racl_tf.architecture.discrete import log_surrogate
 from racl_tf.architecture.operation_norms import READINGS
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.lipschitz import lipschitz_bounds
-from racl_tf.files import read_table, write_json
+from racl_tf.files import read_json, read_table, write_json
 from racl_tf.reproduction.lab import Lab, made_by, wall_time
 from racl_tf.reproduction.system import System
 
@@ -119,7 +119,7 @@ def _figures(lab: Lab, system: System) -> dict[str, float]:
         surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in READINGS}
         bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}
         write_json(kept, surrogates | bounds)
-    return json.loads(kept.read_text())
+    return read_json(kept)
 
 
 def _log(slope: float) -> float:

@@ -165,13 +165,14 @@ class Study:
             f"Spearman's rank correlation with accuracy under {self.attack}: over all networks, and by ranks among "
             "those of one way to search, with p of the latter by permutation among them.",
             markdown_table(["figure", "all", "within", "p", "networks"], self._correlation_rows()),
-            "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
-            "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
-            "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
-            markdown_table(
-                ["searched by", "common", "edges", "relative", "share", "entropy", "c"], self._movement_rows()
-            ),
         ]
+        if movement := self._movement_rows():
+            parts += [
+                "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
+                "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
+                "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
+                markdown_table(["searched by", "common", "edges", "relative", "share", "entropy", "c"], movement),
+            ]
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"

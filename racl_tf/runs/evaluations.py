@@ -1,7 +1,5 @@
 """The steps of a run that attack: the evaluation of one model, its sweeps, and transfer between models."""
 
-import json
-
 from ml_collections import ConfigDict
 
 from racl_tf.attacks import Classifier, by_name
@@ -19,7 +17,7 @@ from racl_tf.evaluation import (
     transfer,
 )
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import write_json, write_text
+from racl_tf.files import read_json, write_json, write_text
 from racl_tf.reporting import plot_sweeps, plot_transfer
 from racl_tf.runs.equipment import load_data
 from racl_tf.runs.folder import StepFolder
@@ -31,7 +29,10 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Findin
 
     Writes outcomes.npz and results.json to `workdir/evaluate`.
     """
-    model, settings, threat = _model(config, workdir), config.evaluate, config.attack
+    settings, threat = config.evaluate, config.attack
+    if not settings.attacks:
+        raise UsageError("There is nothing to attack by. Give --attacks=fgsm,pgd20, or leave it out for all.")
+    model = _model(config, workdir)
     step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
     attacks = {name: by_name(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
@@ -41,7 +42,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Findin
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, findings = folder / "results.json", None
     if results.exists():
-        masking = json.loads(results.read_text()).get("masking")
+        masking = read_json(results).get("masking")
         return evaluation, Findings.from_dict(masking) if masking else None
     if settings.check_images:
         findings = check_for_masking(
@@ -57,9 +58,9 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     model, settings, threat = _model(config, workdir), config.sweep, config.attack
     step = StepFolder(workdir, "sweep", config, ("attack", "evaluate", "sweep"))
     attacks = {name: by_name(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
-    (longest,) = by_name(f"pgd{max(settings.steps)}", threat.eps, threat.step_size, threat.norm)
     rising("epsilons", settings.epsilons)
     rising("steps", settings.steps)
+    (longest,) = by_name(f"pgd{settings.steps[-1]}", threat.eps, threat.step_size, threat.norm)
     test = load_data(config).test
     model.check(test.images([0]), test.y)
     folder = step.begin()

@@ -25,7 +25,7 @@ class StepFolder:
         sections: the parts of it that this step depends on.
 
     Raises:
-        UsageError: the folder was begun with other settings.
+        UsageError: the folder holds something made with other settings.
     """
 
     def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
@@ -34,7 +34,7 @@ class StepFolder:
         self._check()
 
     def begin(self) -> pathlib.Path:
-        """Writes config.json and versions.json, unless the step was begun before, and returns the path.
+        """Writes config.json and versions.json, unless the folder holds more already, and returns the path.
 
         Called when all that a user can get wrong has been looked at, so that a mistake leaves no folder behind.
 
@@ -43,7 +43,7 @@ class StepFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not (self.path / "config.json").exists():
+            if not self._is_used():
                 versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
                 versions |= {
                     "racl_tf": __version__,
@@ -56,9 +56,14 @@ class StepFolder:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
 
+    def _is_used(self) -> bool:
+        """Whether the folder holds settings and something made with them: a refused step leaves them alone behind."""
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        return "config.json" in names and not names <= {"config.json", "versions.json"}
+
     def _check(self) -> None:
         path = self.path / "config.json"
-        if not path.is_file():
+        if not path.is_file() or not self._is_used():
             return
         try:
             before = json.loads(path.read_text())

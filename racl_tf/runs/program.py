@@ -15,6 +15,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from racl_tf.errors import UsageError, unknown
+from racl_tf.settings import check_settings
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
@@ -61,11 +62,16 @@ def run_program(
             for name, shorthand in shorthands.items():
                 if (text := flags.FLAGS[name].value) is not None:
                     _apply(name, shorthand, text)
+            if not flags.FLAGS.workdir:
+                raise UsageError("Received --workdir= without a folder. Give one, such as --workdir=runs/mine.")
+            check_settings(flags.FLAGS.config)
             return rest
         except UsageError as error:
             return _exit(str(error))
         except (AttributeError, KeyError) as error:
-            return _exit(f"There is no such setting: {error.args[0]}")
+            return _exit(f"There is no such setting: {_reason(error)}")
+        except SyntaxError as error:
+            return _exit(f"{error.filename!r} is not a configuration: line {error.lineno}: {error.msg}.")
         except flags.Error as error:  # with the traceback of a configuration that raised, such as for a variant
             return _exit(str(error).splitlines()[-1].removeprefix("racl_tf.errors.UsageError: ").strip())
 
@@ -82,6 +88,11 @@ def run_program(
             sys.exit(130)
 
     app.run(main, flags_parser=parse)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the message of a KeyError or AttributeError of ml_collections, which quotes messages in one another."""
+    return " ".join(str(error.args[0]).replace("\\n", " ").replace("\\'", "'").split()).strip("'")
 
 
 def _apply(name: str, shorthand: Shorthand, text: str) -> None:

@@ -78,7 +78,8 @@ TRANSFER = {
 
 def _set_data_dir(config: ConfigDict, text: str) -> None:
     for dataset in config.datasets:
-        config[dataset].data.data_dir = text
+        if dataset in config:  # or it is unknown, which is said later
+            config[dataset].data.data_dir = text
 
 
 REPRODUCTION = {

@@ -20,6 +20,7 @@ from racl_tf.data import (
 )
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
+from racl_tf.evaluation.models import load_network
 from racl_tf.export import export_saved_model, verify_saved_model
 from racl_tf.files import read_table, write_json
 from racl_tf.networks.ensemble import Ensemble
@@ -246,20 +247,11 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
 
     Returns the path and the largest difference of logits.
     """
-    network, path = load_network(workdir), pathlib.Path(workdir).expanduser() / "saved_model"
+    network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / "saved_model"
     dataset = load_data(config)
     if not path.exists():
         export_saved_model(network, path, class_names=dataset.class_names)
     return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))
-
-
-def load_network(workdir: str) -> keras.Model:
-    """Returns the best checkpoint of the training in `workdir`.
-
-    Raises:
-        UsageError: there is none.
-    """
-    return keras.saving.load_model(network_path(workdir), compile=False)
 
 
 def network_path(workdir: str) -> pathlib.Path:

@@ -150,9 +150,18 @@ class Checkpoints(keras.callbacks.Callback):
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
 
     def restore(self) -> int:
-        """Restores the latest checkpoint, if there is one, and returns the number of finished epochs."""
+        """Restores the latest checkpoint, if there is one, and returns the number of finished epochs.
+
+        Raises:
+            UsageError: the checkpoint cannot be read.
+        """
         if self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+            try:
+                self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+            except (IndexError, tf.errors.OpError) as error:
+                raise UsageError(
+                    f"The checkpoint {self.manager.latest_checkpoint!r} is damaged: {error}. Start in a new folder."
+                ) from None
         return int(self.finished_epochs.numpy())
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

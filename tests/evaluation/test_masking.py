@@ -99,6 +99,14 @@ def test_a_fragile_model_passes_every_check(digits, plain, other):
     assert check_for_masking(plain, digits.test, transfer_from=other, **OPTIONS).suspicious == ()
 
 
+def test_a_model_that_knows_one_class_is_not_taken_for_a_masked_one(digits):
+    """Its images stand at every radius, since grey is of their class too."""
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.layers[-1].bias.assign(20.0 * np.eye(10)[6])
+    finding = check_for_masking(model, digits.test, **OPTIONS)["large radius"]
+    assert (finding.count, finding.images) == (0, 0)
+
+
 CASES = {
     "saturated": (
         lambda plain: Masking(plain, logits=lambda z: 1000 * z),

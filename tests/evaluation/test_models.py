@@ -1,5 +1,8 @@
 """Classifiers from files are those that were saved, and are attacked alike."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -44,6 +47,7 @@ def outcome(model, data, eps):
 
 @pytest.mark.parametrize(("make", "eps"), [(functional, 0.05), (sequential, 0.05), (ours, 1.0)])
 def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, tmp_path):
+    keras.utils.set_random_seed(0)
     model = make()
     model.save(tmp_path / "model.keras")
     export_saved_model(model, tmp_path / "ours", class_names=list("abcd"))
@@ -77,7 +81,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not the folder of a SavedModel"):
         load_classifier(tmp_path / "empty")
     (tmp_path / "text.keras").write_text("no")
-    with pytest.raises(UsageError, match="cannot be loaded as a Keras model"):
+    with pytest.raises(UsageError, match=r"is damaged or no \.keras file"):
         load_classifier(tmp_path / "text.keras")
 
 
@@ -114,3 +118,27 @@ def test_signatures_that_do_not_fit(signatures, message, tmp_path):
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.functions)
     with pytest.raises(UsageError, match=message):
         load_classifier(tmp_path / "saved")
+
+
+def test_a_damaged_file_and_wrong_bounds_are_told_apart(tmp_path):
+    ours().save(path := tmp_path / "model.keras")
+    with pytest.raises(UsageError, match=r"^`bounds` must be two rising numbers"):
+        load_classifier(path, bounds=(1, 0))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UsageError, match=r"is damaged or no \.keras file"):
+        load_classifier(path)
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is no model\. Give a \.keras file"):
+        load_classifier(tmp_path / "model.json")
+
+
+def test_images_of_another_size_are_refused():
+    """Which a network that pools over all pixels would take in silence."""
+    with pytest.raises(UsageError, match=r"for images of shape \(8, 8, 3\)\. Received: \(32, 32, 3\)"):
+        evaluate(ours(), (np.zeros([1, 32, 32, 3], np.float32), np.zeros(1, np.int32)), {"pgd": pgd(0.1, 0.1, 1)})
+
+
+def test_networks_are_known_to_keras_once_the_package_is_imported(tmp_path):
+    ours().save(tmp_path / "model.keras")
+    code = f"import racl_tf.networks, keras; keras.saving.load_model({str(tmp_path / 'model.keras')!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

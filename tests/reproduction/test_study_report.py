@@ -144,6 +144,12 @@ def test_movement_is_divided_as_the_docstring_says(study: Study) -> None:
     assert f"| {BASELINE} | -0.600 | 0.000 | 0.800 | 36% | 1.50 | - |" in page
 
 
+def test_random_cells_alone_have_no_table_of_movement(study: Study) -> None:
+    alone = Study({"random cells": study.outcomes["random cells"]}, "pgd20")
+    assert "How mu of alpha moved" not in alone.markdown()
+    assert "How mu of alpha moved" in study.markdown()
+
+
 def test_a_search_that_moved_nothing_has_no_share() -> None:
     runs = [outcome(np.ones(IMAGES, bool), search=logs(0, 0, 0)), outcome(np.ones(IMAGES, bool), search=logs(1, 0, 1))]
     assert Study({"PC-DARTS": runs[:1]}, "pgd20").movement("PC-DARTS")["share"] == 0

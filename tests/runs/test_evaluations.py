@@ -68,6 +68,11 @@ def test_an_evaluation_of_a_model_from_a_file(models: dict[str, str], tmp_path: 
     with pytest.raises(UsageError, match=r"begun with other settings: attack.eps was 0\.05"):
         run_evaluation(config, str(tmp_path))
 
+    (tmp_path / "evaluate/results.json").write_text("")
+    config = settings(model=models["one"], dataset="digits", images="60", eps="1/20", attacks="fgsm,apgd")
+    with pytest.raises(UsageError, match=r"results\.json' is damaged: .* Remove it to have it made again"):
+        run_evaluation(config, str(tmp_path))
+
 
 def test_a_sweep(models: dict[str, str], tmp_path: pathlib.Path) -> None:
     config = settings(
@@ -117,7 +122,9 @@ def test_a_transfer(models: dict[str, str], tmp_path: pathlib.Path) -> None:
         (run_evaluation, {"model": "missing.keras"}, "no model 'missing.keras'"),
         (run_evaluation, {"dataset": "digit"}, "Did you mean 'digits'"),
         (run_evaluation, {"bounds": "0,1", "dataset": "DIGITS16"}, r"does not take images of shape \(16, 16, 1\)"),
+        (run_evaluation, {"attacks": ""}, "nothing to attack by"),
         (run_sweep, {"epsilons": "0.2,0.1"}, "rising"),
+        (run_sweep, {"steps": ""}, r"`steps` must be one number or several rising ones. Received: \[\]"),
         (run_transfer, {}, "no models to compare"),
         (run_transfer, {"models": "one"}, "NAME=PATH"),
         (run_transfer, {"models": "ONE", "sources": "two"}, "Unknown source 'two'"),

@@ -29,6 +29,7 @@ def test_another_step_s_settings_may_change(tmp_path: pathlib.Path) -> None:
 def test_its_own_may_not_and_nothing_is_overwritten(tmp_path: pathlib.Path) -> None:
     config = paper_settings()
     folder = StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin()
+    (folder / "history.csv").write_text("epoch")
     before = (folder / "config.json").read_text()
     config.search.rho = 0.5
     with pytest.raises(UsageError, match=r"search\.rho was 0\.001 and is 0\.5"):
@@ -36,9 +37,19 @@ def test_its_own_may_not_and_nothing_is_overwritten(tmp_path: pathlib.Path) -> N
     assert (folder / "config.json").read_text() == before
 
 
+def test_a_refused_step_does_not_lock_its_folder(tmp_path: pathlib.Path) -> None:
+    """Where nothing was made yet, the corrected settings take the place of those that were refused."""
+    config = paper_settings()
+    StepFolder(str(tmp_path), "choose", config, ("choose",)).begin()
+    config.choose.samples = 7
+    folder = StepFolder(str(tmp_path), "choose", config, ("choose",)).begin()
+    assert json.loads((folder / "config.json").read_text())["choose"]["samples"] == 7
+
+
 def test_where_the_data_lies_may_change(tmp_path: pathlib.Path) -> None:
     config = paper_settings()
     first = StepFolder(str(tmp_path), "search", config, ("search",)).begin()
+    (first / "history.csv").write_text("epoch")
     config.data.data_dir = "moved"
     assert StepFolder(str(tmp_path), "search", config, ("search",)).begin() == first
 

@@ -32,6 +32,17 @@ def test_help_lists_the_flags(program: str) -> None:
         (["--config=digits", "--config.search.epochs=two"], "invalid literal for int()"),
         (["--config=digits", "--workdri=somewhere"], "Did you mean: workdir"),
         (["stray"], "not flags: stray"),
+        (["--config=digits", "--config.search.mod=racl"], """Did you mean "mode" instead of "mod"?"""),
+        (["--config=digits", "--config.search.epochs=0"], "search.epochs must be a positive integer."),
+        (["--config=digits", "--config.search.target=nan"], "search.target must be a finite number."),
+        (["--config=digits", "--config.train.momentum=2"], "train.momentum must be in [0, 1)."),
+        (["--config=digits", "--config.train.weight_decay=-1"], "train.weight_decay must be a number of at least 0."),
+        (["--config=digits", "--config.seed=-1"], "seed must be an integer of at least 0."),
+        (
+            ["--config=digits:smoke", "--config.search.warmup_epochs=2"],
+            "must be below search.epochs. Received: 2 and 2.",
+        ),
+        (["--config=digits", "--workdir="], "Received --workdir= without a folder."),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_paragraph(
@@ -54,6 +65,20 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(
 def test_a_mistake_in_a_setting_is_one_paragraph(arguments: list[str], expected: str, tmp_path: pathlib.Path) -> None:
     assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_by_data_set_are_checked(tmp_path: pathlib.Path) -> None:
+    start = ["--config=reproduction:smoke", f"--workdir={tmp_path}/run"]
+    assert_one_paragraph(
+        run("reproduce", *start, "--config.digits.train.epochs=0"),
+        "digits.train.epochs must be a positive integer. Received: digits.train.epochs=0.",
+    )
+
+
+def test_a_configuration_that_is_no_python_is_said(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "mine.py").write_text("def get_config(:\n")
+    result = run("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
+    assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
 
 
 def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:

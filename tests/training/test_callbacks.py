@@ -196,6 +196,10 @@ def test_checkpoints_hold_every_variable(tmp_path: pathlib.Path) -> None:
     for variable, value in zip(everything(fresh), everything(saved), strict=True):
         np.testing.assert_array_equal(variable.numpy(), value.numpy(), err_msg=variable.path)
     assert len(list(tmp_path.glob("*.index"))) == 1
+    (data,) = tmp_path.glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(UsageError, match="is damaged: "):
+        Checkpoints(fresh, tmp_path).restore()
 
 
 def test_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
