@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from racl_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.sweep import Sweep
 
+_APART = 2.5  # points between neighbouring curves
 _AXES = {"eps": "radius of the ball, in units of pixels in [0, 1]", "steps": "steps of the attack"}
 
 
 def plot_sweeps(sweeps: Mapping[str, Sweep], path: str | os.PathLike[str]) -> None:
-    """Draws robust accuracies over eps or steps, each curve in the band of its 95% intervals.
+    """Draws robust accuracies over eps or steps with their 95% intervals, curves a little beside one another.
 
     Arguments:
         sweeps: the curves by name, all over eps or all over steps; steps are drawn on a logarithmic axis.
@@ -33,21 +35,31 @@ def plot_sweeps(sweeps: Mapping[str, Sweep], path: str | os.PathLike[str]) -> No
         received = ", ".join(sorted(kinds)) or "none"
         raise UsageError(f"Curves must all be over eps or all over steps, one at least. Received: {received}.")
     (over,) = kinds
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
-    for name, sweep in sweeps.items():
-        low, high = np.transpose(sweep.intervals)
-        (line,) = axes.plot(sweep.values, sweep.accuracies, marker=".", label=name)
-        axes.fill_between(sweep.values, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     if over == "steps":
         axes.set_xscale("log")
-    axes.set_xticks(sorted({value for sweep in sweeps.values() for value in sweep.values}))
+    for index, (name, sweep) in enumerate(sweeps.items()):
+        right = _APART * (index - (len(sweeps) - 1) / 2) / 72  # in inches, so that equal curves do not hide each other
+        place = axes.transData + ScaledTranslation(right, 0, figure.dpi_scale_trans)
+        ends = np.abs(np.transpose(sweep.intervals) - np.array(sweep.accuracies))
+        axes.errorbar(sweep.values, sweep.accuracies, ends, marker=".", label=name, elinewidth=1, transform=place)
+    values = sorted({value for sweep in sweeps.values() for value in sweep.values})
+    axes.set_xticks(values)
+    first, last = (values[0] * 0.8, values[-1] * 1.25) if over == "steps" else _widened(values[0], values[-1])
+    axes.set_xlim(first, last)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    highest = max(high for sweep in sweeps.values() for _, high in sweep.intervals)
+    axes.set_ylim(0, min(1.05 * highest, 1.02) or 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel(_AXES[over])
     axes.set_ylabel("robust accuracy")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    margin = 0.06 * (high - low) or 0.1 * high
+    return low - margin, high + margin

@@ -59,7 +59,7 @@ class StepFolder:
     def _is_used(self) -> bool:
         """Whether the folder holds settings and something made with them: a refused step leaves them alone behind."""
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        return "config.json" in names and not names <= {"config.json", "versions.json"}
+        return "config.json" in names and not names <= {"config.json", "versions.json", "events"}
 
     def _check(self) -> None:
         path = self.path / "config.json"

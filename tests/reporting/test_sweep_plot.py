@@ -1,4 +1,4 @@
-"""What is drawn of a sweep: the curves, their bands and their names."""
+"""What is drawn of a sweep: the curves, their intervals and their names."""
 
 import matplotlib.figure
 import numpy as np
@@ -27,16 +27,23 @@ def drawn(monkeypatch):
     return figures
 
 
-def test_curves_lie_in_the_bands_of_their_intervals(tmp_path, drawn):
+def test_curves_have_their_intervals_and_stand_side_by_side(tmp_path, drawn):
     plot_sweeps({"RACL": EPS, "DARTS": OTHER}, tmp_path / "eps.png")
     assert (tmp_path / "eps.png").read_bytes().startswith(b"\x89PNG")
-    (axes,) = drawn[0].axes
-    for line, band, sweep in zip(axes.lines, axes.collections, (EPS, OTHER), strict=True):
+    (figure,) = drawn
+    (axes,) = figure.axes
+    places = []
+    for (line, _, (bars,)), sweep in zip(axes.containers, (EPS, OTHER), strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.transpose([sweep.values, sweep.accuracies]))
-        box = band.get_datalim(axes.transData)
-        np.testing.assert_allclose([box.y0, box.y1], [sweep.intervals[-1][0], sweep.intervals[0][1]])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["RACL", "DARTS"]
+        np.testing.assert_allclose([bar[:, 1] for bar in bars.get_segments()], sweep.intervals)
+        here, there = (transform.transform([0, 0]) for transform in (axes.transData, line.get_transform()))
+        places.append((there - here) / figure.dpi * 72)
+    np.testing.assert_allclose(places, [[-1.25, 0], [1.25, 0]])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RACL", "DARTS"]
     assert axes.get_xticks().tolist() == [0.01, 0.02, 0.03, 0.04]
+    low, high = axes.get_xlim()
+    assert low < 0.01
+    assert high > 0.04
     assert axes.get_ylim()[0] == 0
 
 
