@@ -1,12 +1,14 @@
 """What all programs share: flags, configurations by name, errors in one paragraph."""
 
+import contextlib
 import importlib
 import logging
 import os
 import pathlib
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
@@ -80,7 +82,8 @@ def run_program(
             _exit(f"Received arguments that are not flags: {' '.join(arguments[1:])}. Write --NAME=VALUE.")
         _show_our_messages_only()
         try:
-            step(flags.FLAGS.config, flags.FLAGS.workdir)
+            with interruptible():
+                step(flags.FLAGS.config, flags.FLAGS.workdir)
         except UsageError as error:
             _exit(str(error))
         except KeyboardInterrupt:
@@ -88,6 +91,30 @@ def run_program(
             sys.exit(130)
 
     app.run(main, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Makes Ctrl-C end what runs inside: raised once a second until it gets through.
+
+    Python drops an exception that is raised in a destructor or in the callback of a weak reference, and Keras and
+    TensorFlow run many of those.
+    """
+    if not hasattr(signal, "setitimer"):  # as on Windows
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _reason(error: Exception) -> str:

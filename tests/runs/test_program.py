@@ -81,6 +81,34 @@ def test_a_configuration_that_is_no_python_is_said(tmp_path: pathlib.Path) -> No
     assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
 
 
+_SWALLOWED = """
+import signal, time, weakref
+from racl_tf.runs.program import interruptible
+
+class Thing: pass
+
+try:
+    with interruptible():
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        print("swallowed", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    time.sleep(1.5)
+    print("ended")
+"""
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _SWALLOWED], cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert result.stdout.split() == ["swallowed", "ended"], result.stderr
+    assert "Exception ignored" in result.stderr
+
+
 def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:
     """The error comes alone, after "Error:", without a traceback or a blank line."""
     assert result.returncode == 1
