@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
 from racl_tf.runs import evaluations, steps
+from racl_tf.settings import check_settings
 from racl_tf.space import GENOTYPES, Genotype
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -102,6 +103,12 @@ def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path:
         steps.run_training(config, str(tmp_path))
     with pytest.raises(UsageError, match="Run racl-train"):
         evaluations.run_evaluation(config, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "digits", "reproduction", "study"])
+@pytest.mark.parametrize("variant", [(), ("cpu",), ("smoke",)], ids=str)
+def test_every_configuration_s_numbers_are_in_their_ranges(name: str, variant: tuple[str, ...]) -> None:
+    check_settings(configuration(name, *variant))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])
