@@ -100,7 +100,8 @@ def interruptible() -> Iterator[None]:
     Python drops an exception that is raised in a destructor or in the callback of a weak reference, and Keras and
     TensorFlow run many of those.
     """
-    if not hasattr(signal, "setitimer"):  # as on Windows
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a shell's background
+    if ignored or not hasattr(signal, "setitimer"):  # which Windows has not
         yield
         return
 

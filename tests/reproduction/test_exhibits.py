@@ -77,7 +77,7 @@ def test_transfers_are_from_the_row_to_the_column_and_in_table_2_from_vgg_19() -
         assert not cell.system.changes
     for (row, column), cell in table("table2").cells.items():
         assert cell.source == VGG19
-        assert cell.source.changes == {"train.defence": "none"}
+        assert cell.source.changes == {"train.defence": "none", "train.learning_rate": 0.01}
         assert (row, column.lower().replace("-", "")) == (cell.system.title, cell.measure)
 
 

@@ -87,6 +87,7 @@ from racl_tf.runs.program import interruptible
 
 class Thing: pass
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with interruptible():
         thing = Thing()
