@@ -31,6 +31,7 @@ from racl_tf.evaluation import (
     sweep_steps,
     transfer,
 )
+from racl_tf.evaluation.models import load_network
 from racl_tf.evaluation.result import Fates, Plan, library_versions
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_json, read_table, write_json
@@ -152,8 +153,7 @@ class Lab:
         path = self.train(system)
         if path.is_dir():
             return None
-        variables = keras.saving.load_model(path, compile=False).trainable_variables
-        return sum(math.prod(variable.shape) for variable in variables)
+        return sum(math.prod(variable.shape) for variable in load_network(path).trainable_variables)
 
     def attacked(self, system: System, attacks: Iterable[str]) -> dict[str, Evaluation]:
         """Returns, for each attack by its name, the evaluation of a system under it."""

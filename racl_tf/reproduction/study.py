@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import keras
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -18,6 +17,7 @@ from racl_tf.architecture.discrete import log_surrogate
 from racl_tf.architecture.operation_norms import READINGS
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.lipschitz import lipschitz_bounds
+from racl_tf.evaluation.models import load_network
 from racl_tf.files import read_json, read_table, write_json
 from racl_tf.reproduction.lab import Lab, made_by, wall_time
 from racl_tf.reproduction.system import System
@@ -114,7 +114,7 @@ def _figures(lab: Lab, system: System) -> dict[str, float]:
     """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
     kept = lab.network_folder(system) / f"figures_seed{lab.config.seed}.json"  # of the images
     if not kept.exists():
-        network = keras.saving.load_model(lab.train(system), compile=False)
+        network = load_network(lab.train(system))
         pair = lipschitz_bounds(network, lab.data.test.images(np.arange(min(len(lab.data.test), _SLOPES))))
         surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in READINGS}
         bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}

@@ -75,7 +75,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
     loaded: list[pathlib.Path] = []
     FakeLab.checked, FakeLab.order = [], []
     monkeypatch.setattr(study, "Lab", FakeLab)
-    monkeypatch.setattr(study.keras.saving, "load_model", lambda path, compile: loaded.append(path))
+    monkeypatch.setattr(study, "load_network", loaded.append)
     monkeypatch.setattr(study, "lipschitz_bounds", lambda network, images: LipschitzPair(0.0, math.exp(3)))
     monkeypatch.setattr(study, "log_surrogate", lambda network, reading: {"matrix": -5.0, "operator": -2.0}[reading])
     return loaded
