@@ -1,10 +1,9 @@
 """The programs that compare: mistakes end in one paragraph before any work, and what they write."""
 
-import importlib.util
 import json
 import pathlib
 import subprocess
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,21 +16,8 @@ from racl_tf.runs import comparisons
 from racl_tf.runs.comparisons import run_reproduction, run_study
 from racl_tf.runs.shorthands import REPRODUCTION, STUDY
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def configuration(name: str, *variant: str) -> ConfigDict:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(*variant)
-
-
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bin" / f"{program}.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+Configuration = Callable[..., ConfigDict]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +41,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_paragraph_before_any_work(
-    program: str, arguments: list[str], expected: str, tmp_path: pathlib.Path
+    run: Run, program: str, arguments: list[str], expected: str, tmp_path: pathlib.Path
 ) -> None:
     result = run(program, f"--workdir={tmp_path}/run", *arguments)
     assert result.returncode == 1
@@ -67,7 +53,7 @@ def test_a_mistake_is_one_paragraph_before_any_work(
 
 
 @pytest.mark.parametrize(("program", "flags"), [("reproduce", REPRODUCTION), ("study", STUDY)])
-def test_help_lists_the_flags(program: str, flags: dict[str, object]) -> None:
+def test_help_lists_the_flags(run: Run, program: str, flags: dict[str, object]) -> None:
     shown = run(program, "--help").stdout
     assert all(f"--{flag}:" in shown for flag in ("config", "workdir", *flags))
 
@@ -80,7 +66,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return calls
 
 
-def test_what_the_flags_ask_for(asked: list[tuple], tmp_path: pathlib.Path) -> None:
+def test_what_the_flags_ask_for(configuration: Configuration, asked: list[tuple], tmp_path: pathlib.Path) -> None:
     config = configuration("reproduction", "cpu")
     texts = {
         "exhibits": "table2, figure3",
@@ -101,7 +87,9 @@ def test_what_the_flags_ask_for(asked: list[tuple], tmp_path: pathlib.Path) -> N
     assert extra == (System("mine", f"{home}/mine.json"), System("other", "saved/model"), System("ours", "racl"))
 
 
-def test_by_default_all_exhibits_are_made_on_all_data_sets(asked: list[tuple], tmp_path: pathlib.Path) -> None:
+def test_by_default_all_exhibits_are_made_on_all_data_sets(
+    configuration: Configuration, asked: list[tuple], tmp_path: pathlib.Path
+) -> None:
     run_reproduction(configuration("reproduction"), str(tmp_path))
     ((names, labs, _, extra),) = asked
     assert (len(names), list(labs), extra) == (7, ["cifar10", "cifar100", "mnist"], ())
@@ -115,7 +103,9 @@ def test_by_default_all_exhibits_are_made_on_all_data_sets(asked: list[tuple], t
         ({"networks": ("a=1.json", "a=2.json")}, r"named once each, as NAME=PATH\. Received: a=1\.json, a=2\.json"),
     ],
 )
-def test_mistakes(change: dict[str, object], message: str, asked: list[tuple], tmp_path: pathlib.Path) -> None:
+def test_mistakes(
+    configuration: Configuration, change: dict[str, object], message: str, asked: list[tuple], tmp_path: pathlib.Path
+) -> None:
     config = configuration("reproduction", "smoke")
     config.update(change)
     with pytest.raises(UsageError, match=message):
@@ -124,14 +114,14 @@ def test_mistakes(change: dict[str, object], message: str, asked: list[tuple], t
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])
-def test_the_paper_s_scale_holds_the_settings_of_each_data_set(name: str) -> None:
+def test_the_paper_s_scale_holds_the_settings_of_each_data_set(configuration: Configuration, name: str) -> None:
     config, own = configuration("reproduction")[name], configuration(name)
     for section in ("seed", "attack", "search", "data"):
         assert config[section] == own[section]
     assert (config.train.epochs, config.train.defence, config.train.attack_steps) == (100, "pgd", 7)
 
 
-def test_scales_shrink_and_share_one_scale_a_data_set() -> None:
+def test_scales_shrink_and_share_one_scale_a_data_set(configuration: Configuration) -> None:
     small = configuration("reproduction", "cpu")
     assert {small[name].data.train_size for name in small.datasets} == {2500}
     smoke = configuration("reproduction", "smoke")
@@ -142,7 +132,9 @@ def test_scales_shrink_and_share_one_scale_a_data_set() -> None:
     assert configuration("study").data.train_size is None
 
 
-def test_a_study_writes_its_page_picture_and_record(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_study_writes_its_page_picture_and_record(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     def outcome(standing: int, surrogate: float) -> Outcome:
         correct = {"clean": np.ones(20, bool), "pgd10": np.arange(20) < standing}
         return Outcome(correct, {}, {"ln surrogate, matrix": surrogate}, "", 90.0, "racl_tf 0.1.0")

@@ -3,20 +3,17 @@
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart", "reproduce", "study", "choose")
 
 
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bin" / f"{program}.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_lists_the_flags(program: str) -> None:
+def test_help_lists_the_flags(run: Run, program: str) -> None:
     result = run(program, "--help")
     assert "--config:" in result.stdout
     assert "--workdir:" in result.stdout
@@ -46,7 +43,7 @@ def test_help_lists_the_flags(program: str) -> None:
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_paragraph(
-    arguments: list[str], expected: str, tmp_path: pathlib.Path
+    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
 ) -> None:
     result = run("search", f"--workdir={tmp_path}/run", *arguments)
     assert_one_paragraph(result, expected)
@@ -62,12 +59,14 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(
         (["--config.search.batch_size=5000"], "batch size"),
     ],
 )
-def test_a_mistake_in_a_setting_is_one_paragraph(arguments: list[str], expected: str, tmp_path: pathlib.Path) -> None:
+def test_a_mistake_in_a_setting_is_one_paragraph(
+    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+) -> None:
     assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
     assert not (tmp_path / "run").exists()
 
 
-def test_settings_by_data_set_are_checked(tmp_path: pathlib.Path) -> None:
+def test_settings_by_data_set_are_checked(run: Run, tmp_path: pathlib.Path) -> None:
     start = ["--config=reproduction:smoke", f"--workdir={tmp_path}/run"]
     assert_one_paragraph(
         run("reproduce", *start, "--config.digits.train.epochs=0"),
@@ -75,7 +74,7 @@ def test_settings_by_data_set_are_checked(tmp_path: pathlib.Path) -> None:
     )
 
 
-def test_a_configuration_that_is_no_python_is_said(tmp_path: pathlib.Path) -> None:
+def test_a_configuration_that_is_no_python_is_said(run: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.py").write_text("def get_config(:\n")
     result = run("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
     assert_one_paragraph(result, "mine.py' is not a configuration: line 1")

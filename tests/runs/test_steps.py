@@ -1,9 +1,9 @@
 """A whole run on the digits, interrupted and continued."""
 
 import importlib.resources
-import importlib.util
 import json
 import pathlib
+from collections.abc import Callable
 
 import jsonschema
 import keras
@@ -18,20 +18,11 @@ from racl_tf.runs import evaluations, steps
 from racl_tf.settings import check_settings
 from racl_tf.space import GENOTYPES, Genotype
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def configuration(name: str, *variant: str) -> ConfigDict:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(*variant)
+Configuration = Callable[..., ConfigDict]
 
 
 @pytest.fixture
-def config() -> ConfigDict:
+def config(configuration: Configuration) -> ConfigDict:
     config = configuration("digits", "smoke")
     config.data.train_size = 256
     return config
@@ -107,12 +98,14 @@ def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path:
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "digits", "reproduction", "study"])
 @pytest.mark.parametrize("variant", [(), ("cpu",), ("smoke",)], ids=str)
-def test_every_configuration_s_numbers_are_in_their_ranges(name: str, variant: tuple[str, ...]) -> None:
+def test_every_configuration_s_numbers_are_in_their_ranges(
+    configuration: Configuration, name: str, variant: tuple[str, ...]
+) -> None:
     check_settings(configuration(name, *variant))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])
-def test_the_configurations_hold_the_paper_s_settings(name: str) -> None:
+def test_the_configurations_hold_the_paper_s_settings(configuration: Configuration, name: str) -> None:
     config = configuration(name)
     assert config.data.name == name
     search = config.search
