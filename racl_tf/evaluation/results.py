@@ -4,9 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
 from rich import box
 from rich.table import Table
 
@@ -16,7 +14,7 @@ from racl_tf.evaluation.attack_loop import STANDS
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.files import write_json
 from racl_tf.tables import as_text
-from racl_tf.version import __version__
+from racl_tf.version import library_versions
 
 WORST_CASE = "worst_case"
 Plan = tuple[Attack, ...]
@@ -154,8 +152,3 @@ class Evaluation:
 def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     """Writes `evaluation.to_dict()` to a JSON file, atomically."""
     write_json(path, evaluation.to_dict())
-
-
-def library_versions() -> dict[str, str]:
-    """Returns the versions that figures depend on, by library."""
-    return {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}

@@ -31,7 +31,7 @@ from racl_tf.evaluation import (
     sweep_steps,
     transfer,
 )
-from racl_tf.evaluation.results import AttackOutcomes, Plan, library_versions
+from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_json, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
@@ -44,6 +44,7 @@ from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search.modes import search_mode
 from racl_tf.space import Genotype
+from racl_tf.version import library_versions
 
 _LOGGER = logging.getLogger(__name__)
 _Result = TypeVar("_Result", Evaluation, Sweep)

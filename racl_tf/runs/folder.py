@@ -1,18 +1,14 @@
 """The folder of one step of a run, which says what it holds and is never mixed with another's."""
 
-import importlib.metadata
 import json
 import pathlib
-import platform
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.files import write_json
-from racl_tf.version import __version__
-
-_LIBRARIES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+from racl_tf.version import run_versions
 
 
 class StepFolder:
@@ -44,13 +40,7 @@ class StepFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._is_used():
-                versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-                versions |= {
-                    "racl_tf": __version__,
-                    "python": platform.python_version(),
-                    "machine": platform.platform(),
-                }
-                write_json(self.path / "versions.json", versions)
+                write_json(self.path / "versions.json", run_versions())
                 write_json(self.path / "config.json", self._settings)
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None

@@ -15,7 +15,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
 from racl_tf.files import read_arrays, write_arrays, write_json, write_table
-from racl_tf.reproduction import store as module
+from racl_tf.reproduction import experiment_store as module
 from racl_tf.reproduction.experiment_store import ExperimentStore, wall_time
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
