@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from rich import box
-from rich.table import Table
-
 from racl_tf.errors import unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.tables import as_text
+from racl_tf.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -90,19 +87,25 @@ class MaskingReport:
         findings = ({name: row[name] for name in row if name != "verdict"} for row in record["findings"])
         return cls(**{**record, "findings": tuple(MaskingCheck(**row) for row in findings)})
 
-    def table(self) -> Table:
-        """Returns the findings as a table for the terminal, and below it what to do about suspicious ones."""
-        title = f"{self.images} images correct clean, {self.norm} eps {self.eps:.4g}, seed {self.seed}"
-        advice = "\n".join(f"{name}: {self[name].meaning}" for name in self.suspicious)
-        table = Table(title=title, caption=advice, caption_justify="left", box=box.ASCII2)
-        table.add_column("check")
-        table.add_column("images that ...")
-        for heading in ("number", "usual up to", "verdict"):
-            table.add_column(heading, justify="right")
-        for finding in self.findings:
-            number = f"{finding.count} of {finding.images}" if finding.images else ""
-            table.add_row(finding.name, finding.measure, number, f"{100 * finding.limit:g}%", finding.verdict)
-        return table
+    def table(self) -> TextTable:
+        """Returns the checks as a table, and below it what to do about suspicious ones."""
+        rows = (
+            (
+                check.name,
+                check.measure,
+                f"{check.count} of {check.images}" if check.images else "",
+                f"{100 * check.limit:g}%",
+                check.verdict,
+            )
+            for check in self.findings
+        )
+        return TextTable(
+            f"{self.images} images correct clean, {self.norm} eps {self.eps:.4g}, seed {self.seed}",
+            ("check", "images that ...", "number", "usual up to", "verdict"),
+            tuple(rows),
+            left=("check", "images that ..."),
+            caption="\n".join(f"{name}: {self[name].meaning}" for name in self.suspicious),
+        )
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
 from racl_tf.evaluation.attack_loop import STANDS
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.files import write_json
-from racl_tf.tables import as_text
+from racl_tf.tables import TextTable
 from racl_tf.version import library_versions
 
 WORST_CASE = "worst_case"
@@ -129,24 +127,26 @@ class Evaluation:
         fates = {f"{name}/{key}": rows for name, fate in self.fates.items() for key, rows in fate._asdict().items()}
         return {"labels": self.labels, "predictions": self.predictions} | fates
 
-    def table(self) -> Table:
-        """Returns the figures as a table for the terminal."""
-        table = Table(title=f"{len(self.labels)} images, seed {self.seed}", box=box.ASCII2)
-        table.add_column("attack")
-        for heading in ("correct", "accuracy %", "95% interval", "success rate %"):
-            table.add_column(heading, justify="right")
+    def table(self) -> TextTable:
+        """Returns the figures as a table, a row for each name and each attack of an ensemble."""
+        rows = []
         for name in self.names:
             low, high = self.interval(name)
             success = "" if name == "clean" else f"{100 * self.success_rate(name):.2f}"
             accuracy = f"{100 * self.accuracy(name):.2f}"
-            table.add_row(name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success)
+            rows.append((name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success))
             if len(plan := self.attacks.get(name, ())) > 1:
                 for attack, left in zip(plan, self.stages(name), strict=True):
-                    table.add_row(f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", "")
-        return table
+                    rows.append((f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", ""))
+        return TextTable(
+            f"{len(self.labels)} images, seed {self.seed}",
+            ("attack", "correct", "accuracy %", "95% interval", "success rate %"),
+            tuple(rows),
+            left=("attack",),
+        )
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())
 
 
 def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError
@@ -19,7 +17,7 @@ from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.results import Plan
 from racl_tf.evaluation.robustness import evaluate
 from racl_tf.files import write_table
-from racl_tf.tables import as_text
+from racl_tf.tables import TextTable
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -88,18 +86,22 @@ class Sweep:
         """Writes the curve to a CSV file, a row for each value, atomically."""
         write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
 
-    def table(self) -> Table:
-        """Returns the curve as a table for the terminal."""
-        table = Table(title=f"{self.images} images, {self.clean} correct clean, seed {self.seed}", box=box.ASCII2)
-        for heading in (self.over, "standing", "accuracy %", "95% interval"):
-            table.add_column(heading, justify="right")
-        for row in self.rows():
-            interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
-            table.add_row(f"{row[self.over]:.4g}", str(row["standing"]), f"{100 * row['accuracy']:.2f}", interval)
-        return table
+    def table(self) -> TextTable:
+        """Returns the curve as a table, a row for each value."""
+        rows = (
+            (
+                f"{row[self.over]:.4g}",
+                str(row["standing"]),
+                f"{100 * row['accuracy']:.2f}",
+                f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",
+            )
+            for row in self.rows()
+        )
+        title = f"{self.images} images, {self.clean} correct clean, seed {self.seed}"
+        return TextTable(title, (self.over, "standing", "accuracy %", "95% interval"), tuple(rows))
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())
 
 
 def sweep_eps(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
-from rich import box
-from rich.table import Table
 from tqdm import tqdm
 
 from racl_tf.attacks import Attack, Classifier
@@ -19,7 +17,7 @@ from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.task import EvaluationTask, classify
 from racl_tf.files import write_table
-from racl_tf.tables import as_text, markdown_table
+from racl_tf.tables import TextTable, markdown_table
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -89,24 +87,23 @@ class Transfer:
 
     def markdown(self) -> str:
         """Returns the accuracies in percent as a Markdown table, a row for each source."""
-        return markdown_table(["source \\ target", *self.targets], self._cells()) + "\n"
+        return markdown_table(self._heading, self._cells()) + "\n"
 
-    def table(self) -> Table:
-        """Returns the accuracies in percent as a table for the terminal, a row for each source."""
-        table = Table(title=f"accuracy % of {self.images} images, seed {self.seed}", box=box.ASCII2)
-        table.add_column("source \\ target")
-        for target in self.targets:
-            table.add_column(target, justify="right")
-        for line in self._cells():
-            table.add_row(*line)
-        return table
+    def table(self) -> TextTable:
+        """Returns the accuracies in percent as a table, a row for each source."""
+        title = f"accuracy % of {self.images} images, seed {self.seed}"
+        return TextTable(title, self._heading, tuple(self._cells()), left=self._heading[:1])
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())
 
-    def _cells(self) -> list[list[str]]:
+    @property
+    def _heading(self) -> tuple[str, ...]:
+        return "source \\ target", *self.targets
+
+    def _cells(self) -> list[tuple[str, ...]]:
         return [
-            [source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets)]
+            (source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets))
             for source in self.standing
         ]
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from racl_tf.attacks import Attack
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.files import write_json
 from racl_tf.lipschitz.bounds import LipschitzPair
 from racl_tf.space import EDGES, INPUTS, OPERATIONS, Genotype
-from racl_tf.tables import as_text
+from racl_tf.tables import TextTable
 
 _CELLS = ("normal", "reduce")
 
@@ -158,42 +156,49 @@ class SamplingResult:
         """Writes `to_dict()` to a JSON file, atomically."""
         write_json(path, self.to_dict())
 
-    def table(self) -> Table:
-        """Returns the candidates as a table for the terminal, the chosen one first."""
-        title = (
-            f"{len(self.candidates)} architectures of {self.samples} samples, {self.images} images, seed {self.seed}"
-        )
-        table = Table(title=title, box=box.ASCII2)
-        table.add_column("architecture")
-        for heading in ("drawn", "agreement %", "clean %", "robust %", "95% interval", "Lipschitz from", "to"):
-            table.add_column(heading, justify="right")
+    def table(self) -> TextTable:
+        """Returns the architectures as a table, the chosen one first."""
+        rows = []
         for rank, candidate in enumerate(self.candidates, start=1):
             low, high = wilson_interval(candidate.robust, self.images)
             bounds = candidate.bounds
-            table.add_row(
-                f"{rank}{' (median)' if candidate.median else ''}",
-                str(candidate.drawn),
-                f"{100 * self.overall_agreement(candidate):.1f}",
-                f"{100 * candidate.clean / self.images:.2f}",
-                f"{100 * candidate.robust / self.images:.2f}",
-                f"{100 * low:.2f} to {100 * high:.2f}",
-                *(("", "") if bounds is None else (f"{bounds.lower:.3g}", f"{bounds.upper:.3g}")),
+            rows.append(
+                (
+                    f"{rank}{' (median)' if candidate.median else ''}",
+                    str(candidate.drawn),
+                    f"{100 * self.overall_agreement(candidate):.1f}",
+                    f"{100 * candidate.clean / self.images:.2f}",
+                    f"{100 * candidate.robust / self.images:.2f}",
+                    f"{100 * low:.2f} to {100 * high:.2f}",
+                    *(("", "") if bounds is None else (f"{bounds.lower:.3g}", f"{bounds.upper:.3g}")),
+                )
             )
-        return table
+        return TextTable(
+            f"{len(self.candidates)} architectures of {self.samples} samples, {self.images} images, seed {self.seed}",
+            ("architecture", "drawn", "agreement %", "clean %", "robust %", "95% interval", "Lipschitz from", "to"),
+            tuple(rows),
+            left=("architecture",),
+        )
 
-    def edge_table(self) -> Table:
-        """Returns as a table for the terminal how many samples keep what the chosen architecture keeps."""
-        title = f"edges of the chosen architecture: {100 * self.overall_agreement():.1f}% agreement overall"
-        table = Table(title=title, box=box.ASCII2)
-        for heading in ("cell", "edge", "operation"):
-            table.add_column(heading)
-        for heading in ("kept %", "with this operation %"):
-            table.add_column(heading, justify="right")
-        table.add_column("by the median")
-        for row in self.edges():
-            shares = (f"{100 * row[name]:.1f}" for name in ("kept", "agreement"))
-            table.add_row(row["cell"], f"{row['source']} -> {row['node']}", row["operation"], *shares, row["median"])
-        return table
+    def edge_table(self) -> TextTable:
+        """Returns as a table how many samples keep what the chosen architecture keeps."""
+        rows = (
+            (
+                row["cell"],
+                f"{row['source']} -> {row['node']}",
+                row["operation"],
+                f"{100 * row['kept']:.1f}",
+                f"{100 * row['agreement']:.1f}",
+                row["median"],
+            )
+            for row in self.edges()
+        )
+        return TextTable(
+            f"edges of the chosen architecture: {100 * self.overall_agreement():.1f}% agreement overall",
+            ("cell", "edge", "operation", "kept %", "with this operation %", "by the median"),
+            tuple(rows),
+            left=("cell", "edge", "operation", "by the median"),
+        )
 
     def __str__(self) -> str:
-        return f"{as_text(self.table())}\n{as_text(self.edge_table())}\n{self.genotype}\n"
+        return f"{self.table()}\n{self.edge_table()}\n{self.genotype}\n"
