@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from racl_tf.errors import unknown
 from racl_tf.evaluation.intervals import wilson_interval
+from racl_tf.result import Result
 from racl_tf.tables import TextTable
 
 
@@ -45,7 +46,7 @@ class MaskingCheck:
 
 
 @dataclass(frozen=True)
-class MaskingReport:
+class MaskingReport(Result):
     """What all checks for gradient masking found.
 
     Arguments:

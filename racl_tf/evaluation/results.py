@@ -1,6 +1,5 @@
 """What an evaluation found: which images stand under which attack, and the figures made of that."""
 
-import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
 from racl_tf.evaluation.attack_loop import STANDS
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.files import write_json
+from racl_tf.result import Result
 from racl_tf.tables import TextTable
 from racl_tf.version import library_versions
 
@@ -36,7 +35,7 @@ class AttackOutcomes(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Result):
     """Which images were still classified correctly, by name.
 
     The names are "clean", those of the attacks and "worst_case", which is every attack at once.
@@ -147,8 +146,3 @@ class Evaluation:
 
     def __str__(self) -> str:
         return str(self.table())
-
-
-def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Writes `evaluation.to_dict()` to a JSON file, atomically."""
-    write_json(path, evaluation.to_dict())

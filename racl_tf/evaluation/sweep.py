@@ -16,7 +16,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.results import Plan
 from racl_tf.evaluation.robustness import evaluate
-from racl_tf.files import write_table
+from racl_tf.result import TableResult
 from racl_tf.tables import TextTable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PAPER_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(TableResult):
     """How many images stand at each of several strengths of an attack.
 
     Arguments:
@@ -81,10 +81,6 @@ class Sweep:
         """Returns the curve with what it was measured by, ready for JSON."""
         attacks = [attack.to_dict() for attack in self.attacks]
         return {"over": self.over, "seed": self.seed, "clean": self.clean, "attacks": attacks, "rows": self.rows()}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the curve to a CSV file, a row for each value, atomically."""
-        write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
 
     def table(self) -> TextTable:
         """Returns the curve as a table, a row for each value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.task import EvaluationTask, classify
-from racl_tf.files import write_table
+from racl_tf.result import TableResult
 from racl_tf.tables import TextTable, markdown_table
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ CLEAN = "clean"
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(TableResult):
     """How many images each target classifies correctly, clean and after an attack on each source.
 
     An image that a target misclassifies clean counts as fallen for it. A source and a target of one name are
@@ -80,10 +79,6 @@ class Transfer:
     def to_dict(self) -> dict[str, Any]:
         """Returns all figures with what they were measured by, ready for JSON."""
         return {"images": self.images, "seed": self.seed, "attack": self.attack.to_dict(), "rows": self.rows()}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the figures to a CSV file, a row for each source and target, atomically."""
-        write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
 
     def markdown(self) -> str:
         """Returns the accuracies in percent as a Markdown table, a row for each source."""

@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import write_json, write_text
+from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import EXHIBITS
@@ -41,7 +41,7 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
     )
     study = Study(outcomes, config.study.attacks[-1], notes)
     write_text(folder / "study.md", study.markdown() + "\n![](study.png)\n")
-    write_json(folder / "study.json", study.to_dict())
+    study.save(folder / "study.json")
     study.plot(folder / "study.png")
     return study
 

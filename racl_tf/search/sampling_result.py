@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from racl_tf.attacks import Attack
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.files import write_json
 from racl_tf.lipschitz.bounds import LipschitzPair
+from racl_tf.result import Result
 from racl_tf.space import EDGES, INPUTS, OPERATIONS, Genotype
 from racl_tf.tables import TextTable
 
@@ -53,7 +52,7 @@ class SampledArchitecture:
 
 
 @dataclass(frozen=True, eq=False)
-class SamplingResult:
+class SamplingResult(Result):
     """The candidates, the chosen one first, and how often the samples select what.
 
     Arguments:
@@ -151,10 +150,6 @@ class SamplingResult:
             "edges": self.edges(),
             "shares": self.shares.tolist(),
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `to_dict()` to a JSON file, atomically."""
-        write_json(path, self.to_dict())
 
     def table(self) -> TextTable:
         """Returns the architectures as a table, the chosen one first."""

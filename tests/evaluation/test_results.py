@@ -13,7 +13,7 @@ import tensorflow as tf
 from racl_tf.attacks import fgsm, pgd
 from racl_tf.attacks.apgd import APGD
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import AttackOutcomes, Evaluation, save_results, wilson_interval
+from racl_tf.evaluation import AttackOutcomes, Evaluation, wilson_interval
 from racl_tf.version import __version__
 
 
@@ -51,7 +51,7 @@ def test_unknown_name(evaluation):
 
 
 def test_results_file(evaluation, tmp_path):
-    save_results(evaluation, tmp_path / "results.json")
+    evaluation.save(tmp_path / "results.json")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["images"] == 5
     assert results["seed"] == 7
