@@ -1,7 +1,7 @@
 """Signs that an evaluation is deceived: that attacks fail because gradients mislead them.
 
-A model can withstand gradient attacks by hiding its gradients, and fall all the same to other attacks (Athalye et al.,
-2018; Carlini et al., 2019, "On Evaluating Adversarial Robustness"). Each check counts images on which that shows.
+A model can withstand gradient attacks by hiding its gradients, and fail all the same under other attacks (Athalye et
+al., 2018; Carlini et al., 2019, "On Evaluating Adversarial Robustness"). Each check counts images on which that shows.
 """
 
 from __future__ import annotations
@@ -129,13 +129,15 @@ def check_for_masking(
     clean, counts = evaluation.clean, dict.fromkeys(_CHECKS, (0, 0))
     if clean.any():
         probe = _Probe(as_classifier(model), x[clean], y[clean], batch_size, seed)
-        transferred = None if transfer_from is None else probe.falls_to(transfer_from, attacks[f"{_PREFIX}pgd"])
-        counts |= _counts(evaluation, probe, probe.falls_to_noise(eps, norm), transferred)
-    findings = (
+        transferred = (
+            None if transfer_from is None else probe.misclassified_by_transfer(transfer_from, attacks[f"{_PREFIX}pgd"])
+        )
+        counts |= _counts(evaluation, probe, probe.misclassified_by_noise(eps, norm), transferred)
+    checks = (
         MaskingCheck(name, measure, *counts[name], limit, meaning)
         for name, (measure, limit, meaning) in _CHECKS.items()
     )
-    return MaskingReport(tuple(findings), int(clean.sum()), eps, norm, seed)
+    return MaskingReport(tuple(checks), int(clean.sum()), eps, norm, seed)
 
 
 def _counts(
@@ -143,24 +145,24 @@ def _counts(
 ) -> dict[str, tuple[int, int]]:
     """Returns for each check how many images it counts, and of how many."""
     clean = evaluation.clean
-    fates = {name.removeprefix(_PREFIX): fates for name, fates in evaluation.fates.items()}
-    fell = {name: ~fate.stands[clean] for name, fate in fates.items()}
-    late = fates["pgd"].steps[clean] > FEW_STEPS
-    first_run = fates["margin"].passed[clean] == 0
-    stands = ~fell["pgd"] & ~fell["margin"]
-    found = {
-        "one step": stands & fell["fgsm"],
-        "large radius": ~fell["grey"][probe.unlike_grey()],
-        "more steps": fell["pgd"] & late,
-        "saturation": fell["margin"] & first_run & (late | ~fell["pgd"]),
+    outcomes = {name.removeprefix(_PREFIX): outcomes for name, outcomes in evaluation.outcomes.items()}
+    is_adversarial = {name: found.is_adversarial[clean] for name, found in outcomes.items()}
+    late = outcomes["pgd"].steps[clean] > FEW_STEPS
+    first_run = outcomes["margin"].passed[clean] == 0
+    is_robust = ~is_adversarial["pgd"] & ~is_adversarial["margin"]
+    counted_images = {
+        "one step": is_robust & is_adversarial["fgsm"],
+        "large radius": ~is_adversarial["grey"][probe.unlike_grey()],
+        "more steps": is_adversarial["pgd"] & late,
+        "saturation": is_adversarial["margin"] & first_run & (late | ~is_adversarial["pgd"]),
         "zero gradients": probe.lacks_gradients("cross_entropy"),
         "zero margin gradients": probe.lacks_gradients("margin"),
         "randomness": probe.changes(),
     }
-    counts = {name: (int(counted.sum()), len(counted)) for name, counted in found.items()}
-    counts["noise"] = int(by_noise.sum()), int((by_noise | fell["pgd"]).sum())
-    for name, fallen in (("black box", fell.get("square")), ("transfer", transferred)):
-        counts[name] = (0, 0) if fallen is None else (int((stands & fallen).sum()), len(fallen))
+    counts = {name: (int(counted.sum()), len(counted)) for name, counted in counted_images.items()}
+    counts["noise"] = int(by_noise.sum()), int((by_noise | is_adversarial["pgd"]).sum())
+    for name, found in (("black box", is_adversarial.get("square")), ("transfer", transferred)):
+        counts[name] = (0, 0) if found is None else (int((is_robust & found).sum()), len(found))
     return counts
 
 
@@ -197,16 +199,16 @@ class _Probe:
     batch_size: int
     seed: int
 
-    def falls_to_noise(self, eps: float, norm: str) -> np.ndarray:
+    def misclassified_by_noise(self, eps: float, norm: str) -> np.ndarray:
         """Returns which are misclassified in one of several uniform draws from the ball."""
-        fallen = np.zeros(len(self.y), bool)
+        is_adversarial = np.zeros(len(self.y), bool)
         for draw in range(DRAWS):
             seeds = image_seeds(seeding.fold(self.seed, "masking", draw), np.arange(len(self.y)))
             noise = NORMS[norm].start(seeds, tf.constant(self.x), tf.constant(eps)).numpy()
-            fallen |= self._misclassified(np.clip(self.x + noise, 0, 1))
-        return fallen
+            is_adversarial |= self._misclassified(np.clip(self.x + noise, 0, 1))
+        return is_adversarial
 
-    def falls_to(self, source: keras.Model | Classifier, attack: Attack) -> np.ndarray:
+    def misclassified_by_transfer(self, source: keras.Model | Classifier, attack: Attack) -> np.ndarray:
         """Returns which are misclassified as an attack on another model leaves them."""
         index = np.arange(len(self.y))
         crafted = self._batched(

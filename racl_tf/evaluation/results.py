@@ -1,7 +1,8 @@
-"""What an evaluation found: which images stand under which attack, and the figures made of that."""
+"""What an evaluation found: which images are robust to which attack, and the figures made of that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,22 +22,36 @@ class AttackOutcomes(NamedTuple):
     """What became of each image under the attacks of one name.
 
     Arguments:
-        passed: the number of runs that the image stood, int32 (N,), counted over all attacks, restarts and targets.
-        steps: after how many steps of the next run it fell, int32 (N,); `STANDS` if it has not fallen.
+        passed: the number of runs that found no adversarial image, int32 (N,), over all attacks, restarts and targets.
+        steps: after how many steps of the next run one was found, int32 (N,); `STANDS` if none was.
     """
 
     passed: np.ndarray
     steps: np.ndarray
 
     @property
-    def stands(self) -> np.ndarray:
-        """The images that have not fallen, bool (N,)."""
+    def is_robust(self) -> np.ndarray:
+        """For which images no adversarial image was found, bool (N,)."""
         return self.steps == STANDS
+
+    @property
+    def is_adversarial(self) -> np.ndarray:
+        """For which images an adversarial image was found, bool (N,)."""
+        return ~self.is_robust
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Returns the arrays as outcomes.npz holds those of one name: "NAME/passed" and "NAME/steps"."""
+        return {f"{name}/{field}": values for field, values in self._asdict().items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], name: str) -> Self:
+        """Returns the outcomes that outcomes.npz holds under one name."""
+        return cls(*(arrays[f"{name}/{field}"] for field in cls._fields))
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Result):
-    """Which images were still classified correctly, by name.
+    """Which images are classified correctly, clean and under attack, by name.
 
     The names are "clean", those of the attacks and "worst_case", which is every attack at once.
     Clean accuracy, robust accuracy and the success rate of an attack are three different figures.
@@ -45,7 +60,7 @@ class Evaluation(Result):
         labels: true labels, int32 (N,).
         predictions: classes predicted for the clean images, int32 (N,).
         classes: the number of classes.
-        fates: of each image under the attacks of each name; those of images misclassified clean mean nothing.
+        outcomes: of each image under the attacks of each name; those of images misclassified clean mean nothing.
         attacks: the attacks by name; several by one name are an ensemble.
         seed: of the attacks' noise.
     """
@@ -53,7 +68,7 @@ class Evaluation(Result):
     labels: np.ndarray
     predictions: np.ndarray
     classes: int
-    fates: dict[str, AttackOutcomes]
+    outcomes: dict[str, AttackOutcomes]
     attacks: dict[str, Plan]
     seed: int
 
@@ -64,13 +79,13 @@ class Evaluation(Result):
 
     @property
     def correct(self) -> dict[str, np.ndarray]:
-        """For "clean" and every name which images stand, bool (N,); one that is misclassified clean never does."""
-        return {"clean": self.clean} | {name: self.clean & fates.stands for name, fates in self.fates.items()}
+        """For "clean" and every name which images are correct, bool (N,): robust ones that are correct clean."""
+        return {"clean": self.clean} | {name: self.clean & found.is_robust for name, found in self.outcomes.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names there are figures for, in the order of the table."""
-        return ("clean", *self.fates, WORST_CASE)
+        return ("clean", *self.outcomes, WORST_CASE)
 
     @property
     def worst_case(self) -> np.ndarray:
@@ -78,13 +93,13 @@ class Evaluation(Result):
         return np.logical_and.reduce(list(self.correct.values()))
 
     def count(self, name: str) -> int:
-        """Returns the number of images that stand under `name`."""
+        """Returns the number of images that are correct under `name`."""
         if name not in self.names:
             raise unknown("attack", name, self.names)
         return int(np.sum(self.worst_case if name == WORST_CASE else self.correct[name]))
 
     def accuracy(self, name: str = "clean") -> float:
-        """Returns the share of all images that stand under `name`: robust accuracy, or clean accuracy for "clean"."""
+        """Returns the share of all images that are correct under `name`: robust accuracy, or clean for "clean"."""
         return self.count(name) / len(self.labels)
 
     def interval(self, name: str = "clean") -> tuple[float, float]:
@@ -92,14 +107,14 @@ class Evaluation(Result):
         return wilson_interval(self.count(name), len(self.labels))
 
     def stages(self, name: str) -> list[int]:
-        """Returns how many images stand after each attack of an ensemble, the last being `count(name)`."""
+        """Returns how many images are correct after each attack of an ensemble, the last being `count(name)`."""
         ends = np.cumsum([attack.runs(self.classes) for attack in self.attacks[name]])
-        return [int(np.sum(self.clean & (self.fates[name].passed >= end))) for end in ends]
+        return [int(np.sum(self.clean & (self.outcomes[name].passed >= end))) for end in ends]
 
     def success_rate(self, name: str) -> float:
-        """Returns the share of the images correct clean that fell to `name`; NaN if none was correct."""
-        standing, attacked = self.count(name), self.count("clean")
-        return 1 - standing / attacked if attacked else float("nan")
+        """Returns the share of the images correct clean that `name` made adversarial; NaN if none was correct."""
+        num_robust, attacked = self.count(name), self.count("clean")
+        return 1 - num_robust / attacked if attacked else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all figures with what they were measured by, ready for JSON (a rate that is NaN becomes None)."""
@@ -120,11 +135,6 @@ class Evaluation(Result):
             "versions": library_versions(),
             "results": {name: figures(name) for name in self.names},
         }
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns labels, predictions and fates by name, as outcomes.npz holds them: "NAME/passed" and "NAME/steps"."""
-        fates = {f"{name}/{key}": rows for name, fate in self.fates.items() for key, rows in fate._asdict().items()}
-        return {"labels": self.labels, "predictions": self.predictions} | fates
 
     def table(self) -> TextTable:
         """Returns the figures as a table, a row for each name and each attack of an ensemble."""

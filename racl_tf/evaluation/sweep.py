@@ -28,12 +28,12 @@ PAPER_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 @dataclass(frozen=True)
 class Sweep(TableResult):
-    """How many images stand at each of several strengths of an attack.
+    """How many images are robust at each of several strengths of an attack.
 
     Arguments:
         over: what was varied, "eps" or "steps".
         values: of what was varied, rising.
-        standing: number of images that are correct at each value, never rising.
+        num_robust: number of images that are correct at each value, never rising.
         clean: number of images that are correct clean.
         images: number of all images.
         attacks: made at the largest value; several are an ensemble.
@@ -46,7 +46,7 @@ class Sweep(TableResult):
 
     over: str
     values: tuple[float, ...]
-    standing: tuple[int, ...]
+    num_robust: tuple[int, ...]
     clean: int
     images: int
     attacks: Plan
@@ -55,26 +55,26 @@ class Sweep(TableResult):
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Robust accuracy at each value."""
-        return tuple(count / self.images for count in self.standing)
+        return tuple(count / self.images for count in self.num_robust)
 
     @property
     def intervals(self) -> tuple[tuple[float, float], ...]:
         """The 95% Wilson interval of each robust accuracy."""
-        return tuple(wilson_interval(count, self.images) for count in self.standing)
+        return tuple(wilson_interval(count, self.images) for count in self.num_robust)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns for each value the number of standing images, their share and its interval."""
-        columns = zip(self.values, self.standing, self.accuracies, self.intervals, strict=True)
+        """Returns for each value the number of robust images, their share and its interval."""
+        columns = zip(self.values, self.num_robust, self.accuracies, self.intervals, strict=True)
         return [
             {
                 self.over: value,
-                "standing": standing,
+                "standing": num_robust,
                 "images": self.images,
                 "accuracy": accuracy,
                 "low": low,
                 "high": high,
             }
-            for value, standing, accuracy, (low, high) in columns
+            for value, num_robust, accuracy, (low, high) in columns
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def sweep_eps(
 ) -> Sweep:
     """Returns robust accuracy over the radius of the ball.
 
-    The radii are one ensemble of attacks, from the smallest on, of which each is made on what still stands. An image
-    broken at one radius is not attacked at any larger one, whose ball holds the image that broke it, so the curve
-    never rises. The size of a step keeps its ratio to eps. All radii share a trace.
+    The radii are one ensemble of attacks, from the smallest on, of which each is made on what is robust to those
+    before. Where an adversarial image is found at one radius, no larger one is tried, since its ball holds that image
+    too, so the curve never rises. The size of a step keeps its ratio to eps. All radii share a trace.
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`.
@@ -133,7 +133,7 @@ def sweep_eps(
     >>> from racl_tf.attacks import fgsm
     >>> model = keras.Sequential([keras.layers.Dense(2, kernel_initializer="identity")])
     >>> data = np.array([[0.6, 0.5], [0.9, 0.5]]), np.array([0, 0])
-    >>> sweep_eps(model, data, fgsm(1.0), (0.01, 0.1, 0.3), progress=False).standing
+    >>> sweep_eps(model, data, fgsm(1.0), (0.01, 0.1, 0.3), progress=False).num_robust
     (2, 1, 0)
     """
     epsilons = rising("epsilons", epsilons)
@@ -143,8 +143,8 @@ def sweep_eps(
     evaluation = evaluate(
         model, data, {name: sum(plans, ())}, batch_size=batch_size, seed=seed, progress=progress, folder=folder
     )
-    standing = tuple(evaluation.stages(name)[len(plan) - 1 :: len(plan)])
-    return Sweep("eps", epsilons, standing, evaluation.count("clean"), len(evaluation.labels), plans[-1], seed)
+    num_robust = tuple(evaluation.stages(name)[len(plan) - 1 :: len(plan)])
+    return Sweep("eps", epsilons, num_robust, evaluation.count("clean"), len(evaluation.labels), plans[-1], seed)
 
 
 def sweep_steps(
@@ -160,9 +160,9 @@ def sweep_steps(
 ) -> Sweep:
     """Returns robust accuracy over the number of steps, from one run of the most steps.
 
-    An image that falls after s steps stands at every smaller number and has fallen at every larger one, so the
-    curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks that plan
-    ahead (Auto-PGD, Square) move otherwise when fewer steps are left: theirs is how far one long run has come.
+    An image that is made adversarial after s steps counts as robust at every smaller number and as not at every
+    larger one, so the curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks
+    that plan ahead (Auto-PGD, Square) move otherwise when fewer steps are left: theirs is how far one long run came.
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`.
@@ -187,9 +187,9 @@ def sweep_steps(
     evaluation = evaluate(
         model, data, {name: longest}, batch_size=batch_size, seed=seed, progress=progress, folder=folder
     )
-    fates = evaluation.fates[name]
-    standing = tuple(int(np.sum(evaluation.clean & (fates.stands | (fates.steps > count)))) for count in steps)
-    return Sweep("steps", steps, standing, evaluation.count("clean"), len(fates.steps), (longest,), seed)
+    found, clean = evaluation.outcomes[name], evaluation.clean
+    num_robust = tuple(int(np.sum(clean & (found.is_robust | (found.steps > count)))) for count in steps)
+    return Sweep("steps", steps, num_robust, evaluation.count("clean"), len(clean), (longest,), seed)
 
 
 def rising(name: str, values: Sequence[Any]) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.task import EvaluationTask, classify
+from racl_tf.evaluation.task import EvaluationTask, prepare_task
 from racl_tf.result import TableResult
 from racl_tf.tables import TextTable, markdown_table
 
@@ -30,17 +30,17 @@ CLEAN = "clean"
 class Transfer(TableResult):
     """How many images each target classifies correctly, clean and after an attack on each source.
 
-    An image that a target misclassifies clean counts as fallen for it. A source and a target of one name are
+    An image that a target misclassifies clean is never robust. A source and a target of one name are
     one model, and their figure is that of the white-box attack.
 
     Arguments:
-        standing: number of images that stand, by source and target; the source "clean" is no attack at all.
+        num_robust: number of images classified correctly, by source and target; the source "clean" is no attack at all.
         images: number of all images.
         attack: by which the images were crafted.
         seed: of the attack's noise.
     """
 
-    standing: dict[str, dict[str, int]]
+    num_robust: dict[str, dict[str, int]]
     images: int
     attack: Attack
     seed: int
@@ -48,18 +48,18 @@ class Transfer(TableResult):
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the targets."""
-        return tuple(self.standing[CLEAN])
+        return tuple(self.num_robust[CLEAN])
 
     def count(self, source: str, target: str) -> int:
         """Returns the number of images that `target` classifies correctly clean and as crafted on `source`."""
-        if source not in self.standing:
-            raise unknown("source", source, self.standing)
+        if source not in self.num_robust:
+            raise unknown("source", source, self.num_robust)
         if target not in self.targets:
             raise unknown("target", target, self.targets)
-        return self.standing[source][target]
+        return self.num_robust[source][target]
 
     def accuracy(self, source: str, target: str) -> float:
-        """Returns the share of all images that stand; with the source "clean", the target's clean accuracy."""
+        """Returns the share of all images classified correctly; of the source "clean", the target's clean accuracy."""
         return self.count(source, target) / self.images
 
     def interval(self, source: str, target: str) -> tuple[float, float]:
@@ -67,9 +67,9 @@ class Transfer(TableResult):
         return wilson_interval(self.count(source, target), self.images)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns for each source and target the number of standing images, their share and its interval."""
+        """Returns for each source and target the number of robust images, their share and its interval."""
         rows = []
-        for source, counts in self.standing.items():
+        for source, counts in self.num_robust.items():
             for target, count in counts.items():
                 low, high = self.interval(source, target)
                 row = {"source": source, "target": target, "standing": count, "images": self.images}
@@ -99,7 +99,7 @@ class Transfer(TableResult):
     def _cells(self) -> list[tuple[str, ...]]:
         return [
             (source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets))
-            for source in self.standing
+            for source in self.num_robust
         ]
 
 
@@ -139,27 +139,27 @@ def transfer(
     """
     if attack.targeted:
         raise UsageError("The attack is targeted, but robustness is about leaving the true class. Use targeted=False.")
-    subjects = _classify_all(sources, targets, data, batch_size)
-    clean = {name: subjects[name].correct for name in targets}
-    standing = {source: {target: 0 for target in targets} for source in sources}
-    labels = next(iter(subjects.values())).labels
+    tasks = _prepare_tasks(sources, targets, data, batch_size)
+    clean = {name: tasks[name].correct for name in targets}
+    num_robust = {source: {target: 0 for target in targets} for source in sources}
+    labels = next(iter(tasks.values())).labels
     with tqdm(total=len(labels) * len(sources), desc="transfer", unit="image", disable=not progress) as bar:
         for source in sources:
             for index in np.split(np.arange(len(labels)), range(batch_size, len(labels), batch_size)):
-                crafted = _craft(subjects[source], attack, index, seed)
+                crafted = _craft(tasks[source], attack, index, seed)
                 for target in targets:
-                    predicted = subjects[target].classifier.logits(crafted).argmax(axis=1)
-                    standing[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
+                    predicted = tasks[target].classifier.logits(crafted).argmax(axis=1)
+                    num_robust[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
                 bar.update(len(index))
-    accuracies = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
-    return Transfer(accuracies | standing, len(labels), attack, seed)
+    num_clean = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
+    return Transfer(num_clean | num_robust, len(labels), attack, seed)
 
 
-def _craft(subjects: EvaluationTask, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
-    return attack(subjects.classifier, subjects.images(index), subjects.labels[index], seed=seed, index=index)
+def _craft(task: EvaluationTask, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
+    return attack(task.classifier, task.images(index), task.labels[index], seed=seed, index=index)
 
 
-def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, EvaluationTask]:
+def _prepare_tasks(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, EvaluationTask]:
     """Returns every model with the data by name, after checking that they belong together."""
     if not sources or not targets:
         raise UsageError(f"Transfer needs a source and a target. Received: {len(sources)} and {len(targets)}.")
@@ -174,17 +174,17 @@ def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int)
         declared = getattr(model, "input_shape", None)
         if isinstance(declared, tuple) and not _fits(declared[1:], shape):
             raise UsageError(f"The model {name!r} takes images of shape {declared[1:]}, but the data's are {shape}.")
-    subjects = {}
+    tasks = {}
     for name, model in models.items():
         try:
-            subjects[name] = classify(model, data, batch_size=batch_size)
+            tasks[name] = prepare_task(model, data, batch_size=batch_size)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise UsageError(f"The model {name!r} cannot be shown the data: {error}") from error
-    classes = {name: known.ranked.shape[1] for name, known in subjects.items()}
+    classes = {name: task.classes for name, task in tasks.items()}
     if len(set(classes.values())) > 1:
         counts = ", ".join(f"{name!r} {count}" for name, count in classes.items())
         raise UsageError(f"All models must have the same number of classes. Received: {counts}.")
-    return subjects
+    return tasks
 
 
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:

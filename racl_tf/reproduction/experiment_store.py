@@ -186,15 +186,15 @@ class ExperimentStore:
             models, begun = {folder: self.classifier(target) for folder, target in new.items()}, time.monotonic()
             found = transfer({"source": self.classifier(source)}, models, self.data.test, plan, **self._options)
             record |= {"seconds": record["seconds"] + time.monotonic() - begun, "versions": library_versions()}
-            for crafted, counts in found.standing.items():
+            for crafted, counts in found.num_robust.items():
                 record["standing"].setdefault(crafted, {}).update(counts)
             write_json(results, record)
             _forget()
-        standing = {
+        num_robust = {
             crafted: {name: counts[folder] for name, folder in folders.items()}
             for crafted, counts in record["standing"].items()
         }
-        return Transfer(standing, len(self.data.test), plan, self.config.seed)
+        return Transfer(num_robust, len(self.data.test), plan, self.config.seed)
 
     def sweep(self, system: System) -> dict[str, Sweep]:
         """Returns the sweeps of a system: of each of `sweep.attacks` over eps, and of PGD over its steps ("steps")."""
@@ -255,7 +255,7 @@ class ExperimentStore:
         return self.network_folder(source) / "transfers" / self._threat(attack)
 
     def sweep_folders(self, system: System) -> dict[str, pathlib.Path]:
-        """Returns the folders of a system's sweeps, by their names in `swept`."""
+        """Returns the folders of a system's sweeps, by their names in `sweep`."""
         settings, folder = self.config.sweep, self.network_folder(system) / "sweeps"
         epsilons = _digest(str(settings.epsilons).encode())
         names = {name: f"{name}-{epsilons}" for name in settings.attacks}
@@ -328,8 +328,8 @@ def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
     if made != [attack.to_dict() for attack in plan]:
         return None
     arrays = read_arrays(folder / "outcomes.npz")
-    fates = {name: AttackOutcomes(arrays[f"{name}/passed"], arrays[f"{name}/steps"])}
-    return Evaluation(arrays["labels"], arrays["predictions"], record["classes"], fates, {name: plan}, record["seed"])
+    labels, predictions, outcomes = arrays["labels"], arrays["predictions"], AttackOutcomes.from_arrays(arrays, name)
+    return Evaluation(labels, predictions, record["classes"], {name: outcomes}, {name: plan}, record["seed"])
 
 
 def _slug(text: str) -> str:

@@ -32,17 +32,17 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, findings = folder / "results.json", None
+    results, masking = folder / "results.json", None
     if results.exists():
-        masking = read_json(results).get("masking")
-        return evaluation, MaskingReport.from_dict(masking) if masking else None
+        found = read_json(results).get("masking")
+        return evaluation, MaskingReport.from_dict(found) if found else None
     if settings.check_images:
-        findings = check_for_masking(
+        masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
     record = {"dataset": config.data.name, "model": settings.model or "train/best.keras", **evaluation.to_dict()}
-    write_json(results, record | ({"masking": findings.to_dict()} if findings else {}))
-    return evaluation, findings
+    write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
+    return evaluation, masking
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:

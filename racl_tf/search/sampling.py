@@ -20,7 +20,7 @@ from racl_tf.attacks import Attack, Classifier
 from racl_tf.attacks.attack import is_positive_integer
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.robustness import evaluate
-from racl_tf.evaluation.task import classify
+from racl_tf.evaluation.task import prepare_task
 from racl_tf.layers.batch_norm import MOMENTUM
 from racl_tf.lipschitz.bounds import LipschitzPair, steepest_slope, upper_bound
 from racl_tf.networks.supernet import Supernet
@@ -79,8 +79,8 @@ def sample_architectures(
     for genotype in (median, *genotypes):
         distinct.setdefault(_key(genotype), genotype)
     supernet = DiscreteSupernet(search)
-    subjects = classify(supernet.classifier, data, batch_size=batch_size)
-    images = subjects.images(np.arange(len(subjects.labels)))
+    task = prepare_task(supernet.classifier, data, batch_size=batch_size)
+    images = task.images(np.arange(len(task.labels)))
     candidates = []
     for key, genotype in tqdm(distinct.items(), desc="candidates", disable=not progress):
         supernet.adopt(genotype, images)

@@ -56,15 +56,15 @@ def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, t
         model.export(tmp_path / "keras", format="tf_saved_model", verbose=False)
         names.append("keras")
     expected = outcome(model, data, eps)
-    assert any(not fates.stands.all() for fates in expected.fates.values())
+    assert any(found.is_adversarial.any() for found in expected.outcomes.values())
     for name in names:
         loaded = load_classifier(tmp_path / name)
         np.testing.assert_allclose(loaded.logits(data[0]), model(data[0]), rtol=1e-4, atol=1e-5)
         found = outcome(loaded, data, eps)
         with pytest.raises(UsageError, match=r"does not take images of shape \(8, 8, 1\)\. "):
             evaluate(loaded, (np.zeros([1, 8, 8, 1], np.float32), np.zeros(1, int)), {}, progress=False)
-        for attack, fates in expected.fates.items():
-            np.testing.assert_array_equal(found.fates[attack].steps, fates.steps, err_msg=f"{name} {attack}")
+        for attack, outcomes in expected.outcomes.items():
+            np.testing.assert_array_equal(found.outcomes[attack].steps, outcomes.steps, err_msg=f"{name} {attack}")
 
 
 def test_bounds_are_passed_on(data, tmp_path):

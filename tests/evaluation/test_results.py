@@ -17,19 +17,19 @@ from racl_tf.evaluation import AttackOutcomes, Evaluation, wilson_interval
 from racl_tf.version import __version__
 
 
-def fates(stands):
-    """One run each; who falls does so after 3 steps."""
-    return AttackOutcomes(np.array(stands, np.int32), np.where(stands, -1, 3).astype(np.int32))
+def outcomes(robust):
+    """One run each; adversarial images are found after 3 steps."""
+    return AttackOutcomes(np.array(robust, np.int32), np.where(robust, -1, 3).astype(np.int32))
 
 
 @pytest.fixture
 def evaluation():
-    """5 images, the last one misclassified; fates say where they fell."""
+    """5 images, the last one misclassified."""
     return Evaluation(
         np.array([0, 1, 2, 3, 4], np.int32),
         np.array([0, 1, 2, 3, 0], np.int32),
         5,
-        {"fgsm": fates([1, 1, 0, 1, 1]), "pgd20": fates([1, 0, 1, 1, 0])},
+        {"fgsm": outcomes([1, 1, 0, 1, 1]), "pgd20": outcomes([1, 0, 1, 1, 0])},
         {"fgsm": (fgsm(0.1),), "pgd20": (pgd(0.1, 0.02, 20),)},
         seed=7,
     )
@@ -66,7 +66,7 @@ def test_results_file(evaluation, tmp_path):
 
 def test_no_rate_among_no_images():
     wrong = np.ones(3, np.int32)
-    none = Evaluation(0 * wrong, wrong, 2, {"fgsm": fates([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
+    none = Evaluation(0 * wrong, wrong, 2, {"fgsm": outcomes([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
     assert none.count("fgsm") == 0
     assert np.isnan(none.success_rate("fgsm"))
     assert none.to_dict()["results"]["fgsm"]["success_rate"] is None
@@ -82,7 +82,7 @@ def test_text(evaluation):
 
 @pytest.fixture
 def ensemble():
-    """4 images under two attacks, the first on 2 targets: falls in run 1, run 2, the second attack's run, stands."""
+    """4 images under two attacks, the first on 2 targets: misclassified in run 1, 2, the second attack's run, never."""
     return Evaluation(
         np.arange(4, dtype=np.int32),
         np.arange(4, dtype=np.int32),
@@ -93,7 +93,7 @@ def ensemble():
     )
 
 
-def test_an_ensemble_says_what_stands_after_each_attack(ensemble):
+def test_an_ensemble_says_what_is_robust_after_each_attack(ensemble):
     """With 3 classes there are 2 targets, so the first attack has 2 runs."""
     assert ensemble.stages("both") == [2, 1]
     rows = {

@@ -64,7 +64,7 @@ def test_models_of_other_pixels_are_not_deceived():
     x, y = np.array([[0.6, 0.9], [0.3, 0.4]], np.float32), np.array([1, 0])
     models = {"left": Pixel(0), "right": Pixel(1)}
     result = transfer(models, models, (x, y), fgsm(0.15), progress=False)
-    assert result.standing == {
+    assert result.num_robust == {
         "clean": {"left": 2, "right": 2},
         "left": {"left": 1, "right": 2},
         "right": {"left": 2, "right": 1},
@@ -77,7 +77,7 @@ def test_one_source_and_other_targets():
         {"victim": MODELS["dark"]}, {"bright": MODELS["bright"]}, (IMAGES, LABELS), fgsm(0.04), progress=False
     )
     assert result.targets == ("bright",)
-    assert list(result.standing) == ["clean", "victim"]
+    assert list(result.num_robust) == ["clean", "victim"]
     assert result.accuracy("clean", "bright") == 6 / 7  # 0.55 is not above 0.6
     assert result.accuracy("victim", "bright") == 5 / 7  # and 0.62 - 0.04 is not either
     assert result.interval("victim", "bright") == wilson_interval(5, 7)

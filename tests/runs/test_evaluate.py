@@ -56,15 +56,15 @@ def test_flags_change_settings() -> None:
 
 def test_an_evaluation_of_a_model_from_a_file(models: dict[str, str], tmp_path: pathlib.Path) -> None:
     config = settings(model=models["one"], dataset="digits", images="60", eps="1/20", attacks="fgsm,apgd")
-    evaluation, findings = run_evaluation(config, str(tmp_path))
-    assert findings is not None
+    evaluation, masking = run_evaluation(config, str(tmp_path))
+    assert masking is not None
     assert evaluation.count("clean") > evaluation.count("fgsm") >= evaluation.count("apgd")
     assert evaluation.attacks["apgd"] == (APGD(0.05),)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["dataset"], results["model"], results["images"]) == ("digits", models["one"], 60)
     outcomes = np.load(tmp_path / "evaluate/outcomes.npz", allow_pickle=False)
-    stands = (outcomes["labels"] == outcomes["predictions"]) & (outcomes["fgsm/steps"] < 0)
-    assert stands.sum() == evaluation.count("fgsm")
+    robust = (outcomes["labels"] == outcomes["predictions"]) & (outcomes["fgsm/steps"] < 0)
+    assert robust.sum() == evaluation.count("fgsm")
 
     config = settings(model=models["one"], dataset="digits", images="60", eps="1/10", attacks="fgsm,apgd")
     with pytest.raises(UsageError, match=r"begun with other settings: attack.eps was 0\.05"):
@@ -91,12 +91,12 @@ def test_a_sweep(models: dict[str, str], tmp_path: pathlib.Path) -> None:
     assert list(sweeps) == ["fgsm over eps", "pgd5 over eps", "pgd over steps"]
     for name, sweep in sweeps.items():
         rows = read_table(tmp_path / f"sweep/{name.replace(' ', '_')}.csv")
-        assert [int(row["standing"]) for row in rows] == list(sweep.standing)
-        assert sweep.clean > sweep.standing[0] >= sweep.standing[-1]
+        assert [int(row["standing"]) for row in rows] == list(sweep.num_robust)
+        assert sweep.clean > sweep.num_robust[0] >= sweep.num_robust[-1]
     for picture in ("eps.png", "steps.png"):
         assert (tmp_path / "sweep" / picture).read_bytes().startswith(b"\x89PNG")
-    assert {path: sweep.standing for path, sweep in run_sweep(config, str(tmp_path)).items()} == {
-        path: sweep.standing for path, sweep in sweeps.items()
+    assert {path: sweep.num_robust for path, sweep in run_sweep(config, str(tmp_path)).items()} == {
+        path: sweep.num_robust for path, sweep in sweeps.items()
     }
 
 
