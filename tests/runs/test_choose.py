@@ -1,4 +1,4 @@
-"""The choice by confidence as a step of a run."""
+"""The sampling of architectures as a step of a run."""
 
 import json
 import pathlib
@@ -41,12 +41,12 @@ def test_the_search_s_distribution_is_drawn_from_and_the_best_is_kept(
     assert not (tmp_path / "choose").exists()
 
     config.choose.images = 16
-    choice = run_choice(config, workdir)
-    assert isinstance(choice, SamplingResult)
-    assert choice.samples == 3
-    assert choice.images == 16
+    result = run_choice(config, workdir)
+    assert isinstance(result, SamplingResult)
+    assert result.samples == 3
+    assert result.images == 16
     chosen = Genotype.load(tmp_path / "choose/genotype.json")
-    assert chosen == choice.genotype
+    assert chosen == result.genotype
     assert run_choice(config, workdir) == chosen  # made before
     written = json.loads((tmp_path / "choose/choice.json").read_text())
     assert 0 < written["agreement"] <= 1
