@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from racl_tf import file_names
 from racl_tf.attacks import Attack, Classifier, standard_suite
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.attack_loop import run_attack
@@ -69,7 +70,7 @@ def evaluate(
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
-        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder) / "outcomes.npz"
+        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder) / file_names.OUTCOMES
     )
     try:
         for name in plans:

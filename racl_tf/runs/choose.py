@@ -4,6 +4,7 @@ import logging
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import make_attack
 from racl_tf.data import split_halves
 from racl_tf.errors import UsageError
@@ -29,8 +30,8 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
     Raises:
         UsageError: there is no finished search, or not enough images.
     """
-    step = StepFolder(workdir, "choose", config, ("attack", "search", "choose"))
-    result, settings, threat = step.path / "genotype.json", config.choose, config.attack
+    step = StepFolder(workdir, file_names.CHOOSE, config, ("attack", "search", "choose"))
+    result, settings, threat = step.path / file_names.GENOTYPE, config.choose, config.attack
     if result.exists():
         _LOGGER.info("The choice in %s is finished.", step.path)
         return Genotype.load(result)
@@ -56,8 +57,8 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
         batch_size=config.evaluate.batch_size,
         seed=config.seed,
     )
-    write_text(folder / "choice.txt", str(found))
-    found.save(folder / "choice.json")
-    draw_genotype(found.genotype, folder / "genotype.png")
+    write_text(folder / file_names.SAMPLING_TEXT, str(found))
+    found.save(folder / file_names.SAMPLING)
+    draw_genotype(found.genotype, folder / file_names.GENOTYPE_PICTURE)
     found.genotype.save(result)
     return found

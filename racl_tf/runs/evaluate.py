@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
@@ -25,14 +26,14 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     if not settings.attacks:
         raise UsageError("There is nothing to attack by. Give --attacks=fgsm,pgd20, or leave it out for all.")
     model = load_attacked_model(config, workdir)
-    step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
+    step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
     model.check(test.images([0]), test.y)
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, masking = folder / "results.json", None
+    results, masking = folder / file_names.RESULTS, None
     if results.exists():
         found = read_json(results).get("masking")
         return evaluation, MaskingReport.from_dict(found) if found else None
@@ -40,7 +41,8 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
-    record = {"dataset": config.data.name, "model": settings.model or "train/best.keras", **evaluation.to_dict()}
+    attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
+    record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.files import write_json
 from racl_tf.version import run_versions
@@ -40,8 +41,8 @@ class StepFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._is_used():
-                write_json(self.path / "versions.json", run_versions())
-                write_json(self.path / "config.json", self._settings)
+                write_json(self.path / file_names.VERSIONS, run_versions())
+                write_json(self.path / file_names.CONFIG, self._settings)
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
@@ -49,10 +50,10 @@ class StepFolder:
     def _is_used(self) -> bool:
         """Whether the folder holds settings and something made with them: a refused step leaves them alone behind."""
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        return "config.json" in names and not names <= {"config.json", "versions.json", "events"}
+        return file_names.CONFIG in names and not names <= {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS}
 
     def _check(self) -> None:
-        path = self.path / "config.json"
+        path = self.path / file_names.CONFIG
         if not path.is_file() or not self._is_used():
             return
         try:
@@ -87,7 +88,7 @@ def network_path(workdir: str) -> pathlib.Path:
     Raises:
         UsageError: there is none.
     """
-    path = pathlib.Path(workdir).expanduser() / "train" / "best.keras"
+    path = pathlib.Path(workdir).expanduser() / file_names.TRAIN / file_names.BEST_NETWORK
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
     return path
