@@ -47,7 +47,7 @@ TRANSFER_PICTURE = "transfer.png"  # the same as a heat map
 PARTS = "parts"  # everything that is searched, trained and attacked, which both share
 STUDY_PAGE = "study.md"  # the study's tables
 STUDY = "study.json"  # its figures
-STUDY_PICTURE = "study.png"  # its curves
+STUDY_PICTURE = "study.png"  # the same, drawn
 
 # In `parts`: folders that are named after all settings that they depend on.
 SEARCHES = "searches"  # each of a search

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -36,55 +36,62 @@ _SAME = 1e-4  # relative difference of logits that rounding alone can make
 
 _PREFIX = "check by "  # of the attacks' names, as the progress bars show them
 
-# For each check what is counted, the share up to which that is usual, and what more of it means. A sound model, trained
-# plainly or adversarially, loses to weaker attacks a few images that a gradient attack misses by its random start.
+
+class _Check(NamedTuple):
+    measure: str  # what is counted
+    limit: float  # the share up to which that is usual
+    meaning: str  # of a larger one
+
+
+# A sound model, trained plainly or adversarially, loses to weaker attacks a few images that a gradient attack misses by
+# its random start.
 _CHECKS = {
-    "one step": (
+    "one step": _Check(
         "fall to FGSM, stand under PGD",
         0.02,
         "Gradients mislead after the first step: evaluate by autoattack, part of which needs none.",
     ),
-    "black box": (
+    "black box": _Check(
         f"fall to Square with {QUERIES} queries, stand under PGD",
         0.02,
         "A search without gradients finds more than they do: report the worst case of autoattack, Square included.",
     ),
-    "transfer": (
+    "transfer": _Check(
         "fall to images crafted on another model, stand under PGD",
         0.02,
         "Another model's gradients serve better than its own: attack a smooth stand-in for what hides them (BPDA).",
     ),
-    "large radius": (
+    "large radius": _Check(
         "stand at the radius at which they can become uniform grey, which the model puts in another class",
         0.01,
         "There none can stand, so the attack fails: mend it before trusting any figure.",
     ),
-    "more steps": (
+    "more steps": _Check(
         f"stand {FEW_STEPS} steps of PGD, fall within {STEPS}",
         0.05,
         "The attack has not converged: report more steps, or autoattack, which chooses its own step sizes.",
     ),
-    "saturation": (
+    "saturation": _Check(
         f"stand {FEW_STEPS} steps of PGD on cross-entropy, fall to it on the margin",
         0.05,
         "Cross-entropy is the wrong loss here, as it is for large logits: attack with loss='margin' or 'dlr'.",
     ),
-    "zero gradients": (
+    "zero gradients": _Check(
         "have a gradient of the cross-entropy that is exactly 0",
         0.05,
         "The loss saturates or a step cannot be differentiated: attack with loss='margin' or 'dlr', and with Square.",
     ),
-    "zero margin gradients": (
+    "zero margin gradients": _Check(
         "have a gradient of the margin that is exactly 0",
         0.05,
         "A step of the model cannot be differentiated: attack a smooth stand-in for it (BPDA), or with Square.",
     ),
-    "noise": (
+    "noise": _Check(
         f"fall to one of {DRAWS} draws of noise, of those that fall to noise or PGD",
         0.6,
         "The attack finds little more than chance does, so its gradients say nothing: evaluate by autoattack.",
     ),
-    "randomness": (
+    "randomness": _Check(
         "get other logits when shown again",
         0.0,
         "The model is random at inference: average gradients (eot=20) and use autoattack(version='rand').",
@@ -134,8 +141,7 @@ def check_for_masking(
         )
         counts |= _counts(evaluation, probe, probe.misclassified_by_noise(eps, norm), transferred)
     checks = (
-        MaskingCheck(name, measure, *counts[name], limit, meaning)
-        for name, (measure, limit, meaning) in _CHECKS.items()
+        MaskingCheck(name, check.measure, *counts[name], check.limit, check.meaning) for name, check in _CHECKS.items()
     )
     return MaskingReport(tuple(checks), int(clean.sum()), eps, norm, seed)
 

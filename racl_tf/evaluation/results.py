@@ -68,8 +68,8 @@ class Evaluation(Result):
     labels: np.ndarray
     predictions: np.ndarray
     classes: int
-    outcomes: dict[str, AttackOutcomes]
-    attacks: dict[str, Plan]
+    outcomes: Mapping[str, AttackOutcomes]
+    attacks: Mapping[str, Plan]
     seed: int
 
     @property

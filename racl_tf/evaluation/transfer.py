@@ -40,7 +40,7 @@ class Transfer(TableResult):
         seed: of the attack's noise.
     """
 
-    num_robust: dict[str, dict[str, int]]
+    num_robust: Mapping[str, Mapping[str, int]]
     images: int
     attack: Attack
     seed: int

@@ -25,13 +25,13 @@ from racl_tf.layers.batch_norm import MOMENTUM
 from racl_tf.lipschitz.bounds import LipschitzPair, steepest_slope, upper_bound
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.architecture import Architecture
+from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.sampling_result import SampledArchitecture, SamplingResult, operations_of
 from racl_tf.seeding import fold
 from racl_tf.space import OPERATIONS, Genotype, select_genotype
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
-    from racl_tf.search.racl_search import RACLSearch
 
 _BATCH = 128  # images whose statistics are measured at once: another number would make another network
 
@@ -182,7 +182,7 @@ def _rank(sampled: SampledArchitecture) -> tuple[float, ...]:
 
 
 def _check(search: object, attack: object, samples: object, top: float) -> None:
-    if not isinstance(getattr(search, "supernet", None), Supernet):
+    if not isinstance(search, RACLSearch):
         raise UsageError(f"Architectures are drawn from a RACLSearch. Received: {type(search).__name__}.")
     if not isinstance(attack, Attack):
         raise UsageError(f"`attack` must be an attack, such as pgd(8 / 255, 2 / 255, 5). Received: {attack!r}.")
