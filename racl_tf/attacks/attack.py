@@ -5,9 +5,9 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import keras
 import numpy as np
@@ -109,6 +109,10 @@ class Attack(abc.ABC):
         if not self.targets:
             return y
         return tf.gather(ranked, tf.broadcast_to(number // self.restarts + 1, tf.shape(y)), batch_dims=1)
+
+    def at_radius(self, eps: float) -> Self:
+        """Returns the attack with another eps, and all lengths in the same ratio to it."""
+        return replace(cast(Any, self), eps=eps)
 
     @property
     def static(self) -> StaticAttack:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import tensorflow as tf
 
@@ -81,6 +81,9 @@ class GradientAttack(Attack):
     @property
     def needed_classes(self) -> int:
         return needed_classes(self.loss, self.targeted)
+
+    def at_radius(self, eps: float) -> Self:
+        return replace(self, eps=eps, step_size=self.step_size * eps / self.eps)
 
     def process(self, logits_of: LogitsOf) -> Process[GradientState | MomentumState]:
         ball, objective = NORMS[self.norm], LOSSES[self.loss][self.targeted]

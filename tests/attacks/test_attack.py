@@ -258,8 +258,15 @@ def test_static_fields_and_dynamic_values_make_up_the_attack(attack: Attack) -> 
 
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: type(attack).__name__)
 def test_dynamic_values_alone_do_not_change_the_static_attack(attack: Attack) -> None:
-    same = dataclasses.replace(attack, eps=0.2)
+    same = attack.at_radius(0.2)
     assert same.static == attack.static
     assert hash(same.static) == hash(attack.static)
     assert dataclasses.replace(attack, norm={"linf": "l2", "l2": "linf"}[attack.norm]).static != attack.static
     assert len({other.static for other in ALL}) == len(ALL)
+
+
+def test_lengths_keep_their_ratio_to_the_radius() -> None:
+    assert pgd(0.1, 0.02, 3, loss="margin").at_radius(0.2) == pgd(0.2, 0.02 * 0.2 / 0.1, 3, loss="margin")
+    assert APGD(0.1, 5).at_radius(0.2) == APGD(0.2, 5)
+    with pytest.raises(UsageError, match="`eps`"):
+        fgsm(0.1).at_radius(2.0)
