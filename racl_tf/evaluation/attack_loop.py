@@ -13,7 +13,7 @@ from racl_tf.attacks.attack import StaticAttack, run_seeds
 from racl_tf.attacks.process import AttackState, Images, LogitsOf, advance
 from racl_tf.evaluation.task import EvaluationTask
 
-STANDS = -1
+NOT_FOUND = -1
 
 
 class Outcome(NamedTuple):
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     Arguments:
         image: its index.
         run: the number of the run, from 0.
-        steps: after how many steps an adversarial image was found, or `STANDS`.
+        steps: after how many steps an adversarial image was found, or `NOT_FOUND`.
     """
 
     image: int
@@ -80,11 +80,11 @@ def run_attack(
         finished = is_adversarial | (count > attack.steps)
         fresh_ends = np.flatnonzero(finished & (rows[:, 0] >= 0))
         outcomes = [
-            Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if is_adversarial[row] else STANDS)
+            Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if is_adversarial[row] else NOT_FOUND)
             for row in fresh_ends
         ]
         yield outcomes, int(count[~finished].sum())
-        queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == STANDS and end.run + 1 < runs)
+        queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
         rows[finished] = -1
         kept = _kept(finished, bool(queue))
         if len(kept) < len(rows):
