@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import tensorflow as tf
 
@@ -114,3 +114,22 @@ class GradientAttack(Attack):
             )
 
         return Process(start, step)
+
+
+def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:
+    """Returns the fast gradient method: one step of length eps from the clean image (Goodfellow et al., 2015)."""
+    return GradientAttack(eps, eps, 1, norm=norm, **options)
+
+
+def pgd(
+    eps: float, step_size: float, steps: int, *, norm: str = "linf", random_start: bool = True, **options: Any
+) -> GradientAttack:
+    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
+    return GradientAttack(eps, step_size, steps, norm=norm, random_start=random_start, **options)
+
+
+def mim(
+    eps: float, step_size: float, steps: int, *, norm: str = "linf", decay: float = 1.0, **options: Any
+) -> GradientAttack:
+    """Returns the momentum iterative method, from the clean image (Dong et al., 2018)."""
+    return GradientAttack(eps, step_size, steps, norm=norm, decay=decay, **options)
