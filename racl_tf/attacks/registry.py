@@ -10,7 +10,7 @@ from typing import Any
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.autoattack import MEMBERS, autoattack
 from racl_tf.attacks.gradient import GradientAttack, fgsm, mim, pgd
-from racl_tf.errors import unknown
+from racl_tf.errors import UsageError, unknown
 
 
 def _paper_mim(eps: float, steps: int = 10, *, norm: str) -> GradientAttack:
@@ -49,7 +49,8 @@ def make_attack(name: str, eps: float, step_size: float, norm: str = "linf") -> 
         norm: a name in `NORMS`, "linf" or "l2".
 
     Raises:
-        UsageError: for any other name, of which the nearest is suggested, or a value outside its range.
+        UsageError: for any other name, of which the nearest is suggested, a number of steps that is missing, or a
+            value outside its range.
 
     >>> make_attack("pgd7", 8 / 255, 2 / 255)[0].steps
     7
@@ -79,4 +80,6 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
     found = re.fullmatch(r"(.+?)([1-9]\d*)", name)
     if found and steps.get(found[1]):
         return found[1], {"steps": int(found[2])}
+    if name in ATTACKS:
+        raise UsageError(f"The attack {name!r} needs a number of steps behind its name, such as '{name}20'.")
     raise unknown("attack", name, dict.fromkeys((*_SUITE, *complete)))

@@ -72,9 +72,11 @@ def test_a_number_of_steps_follows_the_name_of_an_attack_that_takes_one() -> Non
     assert make_attack("apgd_dlr7", EPS, STEP) == (APGD(EPS, 7, loss="dlr"),)
     (square,) = make_attack("square100", EPS, STEP)
     assert square == replace(autoattack(EPS)[-1], steps=100)
-    for name in ("fgsm2", "autoattack5", "pgd"):
+    for name in ("fgsm2", "autoattack5"):
         with pytest.raises(UsageError, match=f"Unknown attack {name!r}"):
             make_attack(name, EPS, STEP)
+    with pytest.raises(UsageError, match=r"'pgd' needs a number of steps .*'pgd20'"):
+        make_attack("pgd", EPS, STEP)
 
 
 def test_members_of_autoattack_have_names() -> None:
