@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.attack_loop import STANDS, Outcome
+from racl_tf.evaluation.attack_loop import NOT_FOUND, Outcome
 from racl_tf.evaluation.results import AttackOutcomes, Evaluation, Plan
 from racl_tf.evaluation.task import EvaluationTask
 from racl_tf.files import read_arrays, write_arrays
@@ -38,7 +38,7 @@ class EvaluationProgress:
         self._task = task
         self._path = path
         self._outcomes = {
-            name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, STANDS, np.int32)) for name in attacks
+            name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, NOT_FOUND, np.int32)) for name in attacks
         }
         if path is not None:
             self._restore(path)
@@ -55,7 +55,7 @@ class EvaluationProgress:
         """Notes how one run of an attack of one name on one image ended."""
         passed, steps = self._outcomes[name]
         steps[outcome.image] = outcome.steps
-        passed[outcome.image] += outcome.steps == STANDS
+        passed[outcome.image] += outcome.steps == NOT_FOUND
 
     def save(self) -> None:
         """Writes the outcome of every image to the file, atomically; nothing if there is none."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
-from racl_tf.evaluation.attack_loop import STANDS
+from racl_tf.evaluation.attack_loop import NOT_FOUND
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.result import Result
 from racl_tf.tables import TextTable
@@ -23,7 +23,7 @@ class AttackOutcomes(NamedTuple):
 
     Arguments:
         passed: the number of runs that found no adversarial image, int32 (N,), over all attacks, restarts and targets.
-        steps: after how many steps of the next run one was found, int32 (N,); `STANDS` if none was.
+        steps: after how many steps of the next run one was found, int32 (N,); `NOT_FOUND` if none was.
     """
 
     passed: np.ndarray
@@ -32,7 +32,7 @@ class AttackOutcomes(NamedTuple):
     @property
     def is_robust(self) -> np.ndarray:
         """For which images no adversarial image was found, bool (N,)."""
-        return self.steps == STANDS
+        return self.steps == NOT_FOUND
 
     @property
     def is_adversarial(self) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from racl_tf.attacks import fgsm, pgd
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.attack_loop import STANDS, Outcome
+from racl_tf.evaluation.attack_loop import NOT_FOUND, Outcome
 from racl_tf.evaluation.progress import EvaluationProgress
 from racl_tf.evaluation.task import EvaluationTask, prepare_task
 from racl_tf.files import read_arrays, write_arrays
@@ -26,13 +26,13 @@ def task() -> EvaluationTask:
 def test_outcomes_are_recorded_run_by_run(task: EvaluationTask) -> None:
     progress = EvaluationProgress(task, ATTACKS)
     assert progress.is_robust("both").tolist() == [True, True, True, False]
-    for outcome in (Outcome(0, 0, STANDS), Outcome(0, 1, STANDS), Outcome(1, 0, STANDS), Outcome(1, 1, 2)):
+    for outcome in (Outcome(0, 0, NOT_FOUND), Outcome(0, 1, NOT_FOUND), Outcome(1, 0, NOT_FOUND), Outcome(1, 1, 2)):
         progress.record("both", outcome)
     assert progress.passed("both").tolist() == [2, 1, 0, 0]
     assert progress.is_robust("both").tolist() == [True, False, True, False]
     assert progress.is_robust("fgsm").tolist() == [True, True, True, False]
     outcomes = progress.finish().outcomes["both"]
-    assert outcomes.steps.tolist() == [STANDS, 2, STANDS, STANDS]
+    assert outcomes.steps.tolist() == [NOT_FOUND, 2, NOT_FOUND, NOT_FOUND]
     np.testing.assert_array_equal(outcomes.is_adversarial, ~outcomes.is_robust)
 
 
@@ -48,7 +48,7 @@ def test_a_finished_evaluation_does_not_change(task: EvaluationTask) -> None:
 def test_the_file_has_arrays_by_name_and_goes_on(task: EvaluationTask, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "outcomes.npz"
     progress = EvaluationProgress(task, ATTACKS, seed=3, path=path)
-    progress.record("both", Outcome(2, 0, STANDS))
+    progress.record("both", Outcome(2, 0, NOT_FOUND))
     progress.record("fgsm", Outcome(1, 0, 0))
     progress.save()
     arrays = read_arrays(path)
@@ -56,10 +56,10 @@ def test_the_file_has_arrays_by_name_and_goes_on(task: EvaluationTask, tmp_path:
     assert list(arrays) == names
     assert {arrays[name].dtype for name in names[:-1]} == {np.dtype(np.int32)}
     assert arrays["both/passed"].tolist() == [0, 0, 1, 0]
-    assert arrays["fgsm/steps"].tolist() == [STANDS, 0, STANDS, STANDS]
+    assert arrays["fgsm/steps"].tolist() == [NOT_FOUND, 0, NOT_FOUND, NOT_FOUND]
     assert str(arrays["settings"]).startswith('{"attacks": {"both": [{"')
     again = EvaluationProgress(task, ATTACKS, seed=3, path=path)
-    again.record("both", Outcome(2, 1, STANDS))
+    again.record("both", Outcome(2, 1, NOT_FOUND))
     assert again.passed("both").tolist() == [0, 0, 2, 0]
     assert again.is_robust("fgsm").tolist() == [True, False, True, False]
 
