@@ -87,7 +87,6 @@ setup(
             "nbformat>=5.10",
             "pytest>=8",
             "pytest-xdist>=3.5",
-            "pyyaml>=6",
             "ruff>=0.6",
         ],
         "docs": [
