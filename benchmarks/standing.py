@@ -16,7 +16,7 @@ from benchmarks.timing import interleave, timed
 from racl_tf.attacks import GradientAttack, image_seeds, pgd
 from racl_tf.attacks.process import Images
 from racl_tf.evaluation import evaluate
-from racl_tf.random import fold
+from racl_tf.seeding import fold
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("images", 512, "The images evaluated.")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.timing import Actions, serve
 from racl_tf import AdversarialTrainer, ConfidenceConstraint, GenotypeNetwork, RACLSearch, Supernet
-from racl_tf.architecture.lipschitz import network_constant
+from racl_tf.lipschitz.surrogate import network_constant
 
 SHAPE = (32, 32, 3)
 

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import CHOICE
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import CHOICE
 
 
 def choose(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.choosing import run_choice
+    from racl_tf.runs.choose import run_choice
 
     print(f"\n{run_choice(config, workdir)}\n{workdir}/choose/genotype.json")
 

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import ATTACKS, MODEL, THREAT
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import ATTACKS, MODEL, THREAT
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.evaluations import run_evaluation
+    from racl_tf.runs.evaluate import run_evaluation
 
     evaluation, findings = run_evaluation(config, workdir)
     print(f"\n{evaluation}")

@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
+from racl_tf.runs.command_line import run_program
 
 
 def export(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.steps import run_export
+    from racl_tf.runs.export import run_export
 
     path, difference = run_export(config, workdir)
     print(f"{path} (reloaded: logits differ by at most {difference:.1e})")

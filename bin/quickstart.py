@@ -2,15 +2,17 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
+from racl_tf.runs.command_line import run_program
 
 
 def quickstart(config: ConfigDict, workdir: str) -> None:
     import rich
 
     from racl_tf.reporting import render_text
-    from racl_tf.runs.evaluations import run_evaluation
-    from racl_tf.runs.steps import run_export, run_search, run_training
+    from racl_tf.runs.evaluate import run_evaluation
+    from racl_tf.runs.export import run_export
+    from racl_tf.runs.search import run_search
+    from racl_tf.runs.train import run_training
 
     genotype = run_search(config, workdir)
     run_training(config, workdir)

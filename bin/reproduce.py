@@ -5,12 +5,12 @@ Settings are by data set: --config.cifar10.train.epochs=3.
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import REPRODUCTION
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import REPRODUCTION
 
 
 def reproduce(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.comparisons import run_reproduction
+    from racl_tf.reproduction.runs import run_reproduction
 
     for path in run_reproduction(config, workdir):
         print(f"\n{path.read_text()}\n{path}")

@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
+from racl_tf.runs.command_line import run_program
 
 
 def search(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.steps import run_search
+    from racl_tf.runs.search import run_search
 
     genotype = run_search(config, workdir)
     print(f"{genotype}\n{workdir}/search/genotype.json")

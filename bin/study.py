@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import STUDY
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import STUDY
 
 
 def study(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.comparisons import run_study
+    from racl_tf.reproduction.runs import run_study
 
     print(run_study(config, workdir).markdown())
 

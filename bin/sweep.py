@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import MODEL, SWEEP, THREAT
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import MODEL, SWEEP, THREAT
 
 
 def sweep(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.evaluations import run_sweep
+    from racl_tf.runs.sweep import run_sweep
 
     for name, curve in run_sweep(config, workdir).items():
         print(f"\n{name}\n{curve}")

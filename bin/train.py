@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
+from racl_tf.runs.command_line import run_program
 
 
 def train(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.steps import run_training
+    from racl_tf.runs.train import run_training
 
     print(run_training(config, workdir))
 

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.program import run_program
-from racl_tf.runs.shorthands import THREAT, TRANSFER
+from racl_tf.runs.command_line import run_program
+from racl_tf.runs.flags import THREAT, TRANSFER
 
 
 def transfer(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.evaluations import run_transfer
+    from racl_tf.runs.transfer import run_transfer
 
     print(f"\n{run_transfer(config, workdir)}\n{workdir}/transfer/transfer.png")
 

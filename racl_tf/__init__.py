@@ -10,8 +10,6 @@ from racl_tf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from racl_tf import attacks as attacks
-    from racl_tf.architecture.constraint import ConfidenceConstraint as ConfidenceConstraint
-    from racl_tf.architecture.distribution import LogNormalArchitecture as LogNormalArchitecture
     from racl_tf.data import load_dataset as load_dataset
     from racl_tf.errors import UsageError as UsageError
     from racl_tf.evaluation import evaluate as evaluate
@@ -19,18 +17,20 @@ if TYPE_CHECKING:
     from racl_tf.networks.genotype_network import GenotypeNetwork as GenotypeNetwork
     from racl_tf.networks.registry import make_network as make_network
     from racl_tf.networks.supernet import Supernet as Supernet
+    from racl_tf.search.confidence_constraint import ConfidenceConstraint as ConfidenceConstraint
+    from racl_tf.search.log_normal_architecture import LogNormalArchitecture as LogNormalArchitecture
+    from racl_tf.search.racl_search import RACLSearch as RACLSearch
     from racl_tf.space import Genotype as Genotype
     from racl_tf.space import get_genotype as get_genotype
-    from racl_tf.training.adversarial import AdversarialTrainer as AdversarialTrainer
-    from racl_tf.training.search import RACLSearch as RACLSearch
+    from racl_tf.training.adversarial_trainer import AdversarialTrainer as AdversarialTrainer
 
 _HOMES = {
-    "AdversarialTrainer": "racl_tf.training.adversarial",
-    "ConfidenceConstraint": "racl_tf.architecture.constraint",
+    "AdversarialTrainer": "racl_tf.training.adversarial_trainer",
+    "ConfidenceConstraint": "racl_tf.search.confidence_constraint",
     "Genotype": "racl_tf.space",
     "GenotypeNetwork": "racl_tf.networks.genotype_network",
-    "LogNormalArchitecture": "racl_tf.architecture.distribution",
-    "RACLSearch": "racl_tf.training.search",
+    "LogNormalArchitecture": "racl_tf.search.log_normal_architecture",
+    "RACLSearch": "racl_tf.search.racl_search",
     "Supernet": "racl_tf.networks.supernet",
     "UsageError": "racl_tf.errors",
     "evaluate": "racl_tf.evaluation",

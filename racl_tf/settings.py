@@ -33,7 +33,7 @@ def paper_settings() -> ConfigDict:
     config.attack.step_size = 2 / 255  # of one step of PGD
 
     config.search = ConfigDict()
-    config.search.mode = "racl"  # or no_confidence, unconstrained, pc_darts, darts, random (racl_tf.training.modes)
+    config.search.mode = "racl"  # or no_confidence, unconstrained, pc_darts, darts, random (racl_tf.search.modes)
     config.search.channels = 16  # of the supernet's nodes before the first reduction
     config.search.cells = 8  # depth of the supernet
     config.search.partial = placeholder(

@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 
 from racl_tf.defences import registry as defences
 from racl_tf.networks import registry as networks
-from racl_tf.runs import steps
-from racl_tf.runs.evaluations import run_evaluation
+from racl_tf.runs.evaluate import run_evaluation
+from racl_tf.runs.search import load_search, run_search
+from racl_tf.runs.train import run_training
+from racl_tf.search import modes
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
-from racl_tf.training import modes
 
 PAGE = (pathlib.Path(__file__).parents[1] / "docs/extending.md").read_text()
 
@@ -56,7 +57,7 @@ def config() -> ConfigDict:
 def test_the_network_and_the_defence_train_and_are_attacked(config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.train.network, config.train.defence, config.train.channels = "small-cnn", "gaussian_noise", 6
     config.train.epochs = 2
-    best = steps.run_training(config, str(tmp_path))
+    best = run_training(config, str(tmp_path))
     network = keras.saving.load_model(best, compile=False)
     assert type(network).__name__ == "SmallCNN"
     assert network.channels == 6
@@ -81,8 +82,8 @@ def test_the_noise_has_the_deviation_it_says(registered: dict) -> None:
 @pytest.mark.usefixtures("registered")
 def test_the_search_mode_searches(page: dict, config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.search.mode, config.search.epochs = "sharpened", 2
-    steps.run_search(config, str(tmp_path))
-    search = steps.load_search(config, str(tmp_path))
+    run_search(config, str(tmp_path))
+    search = load_search(config, str(tmp_path))
     assert isinstance(search.architecture, page["SharpenedArchitecture"])
     logits = search.architecture.mu_alpha.numpy()
     assert np.ptp(logits) > 1e-3

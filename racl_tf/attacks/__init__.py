@@ -9,8 +9,8 @@ from racl_tf.attacks.gradient import GradientAttack
 from racl_tf.attacks.losses import LOSSES
 from racl_tf.attacks.norms import NORMS
 from racl_tf.attacks.process import image_seeds
+from racl_tf.attacks.registry import fgsm, make_attack, mim, pgd, standard_suite
 from racl_tf.attacks.square import Square
-from racl_tf.attacks.suite import by_name, fgsm, mim, pgd, standard_suite
 from racl_tf.backend import require_tensorflow
 
 require_tensorflow()
@@ -25,9 +25,9 @@ __all__ = [
     "GradientAttack",
     "Square",
     "autoattack",
-    "by_name",
     "fgsm",
     "image_seeds",
+    "make_attack",
     "mim",
     "pgd",
     "standard_suite",

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from racl_tf import random
+from racl_tf import seeding
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import Classifier, as_classifier
 from racl_tf.attacks.losses import margin
@@ -179,7 +179,7 @@ class Attack(abc.ABC):
             )
         classifier = as_classifier(model)
         self.check_classes(classifier.check(x, y))
-        seed_pair = random.fold(seed, "attack")
+        seed_pair = seeding.fold(seed, "attack")
         arrays = {"x": x, "y": y, "index": index.astype(np.int32)}
         return classifier.call(_perturb, self.form, arrays, seed=seed_pair, numbers=self.numbers).numpy()
 
@@ -190,7 +190,7 @@ class Attack(abc.ABC):
         parts += [f"{self.restarts} restarts" if self.restarts > 1 else ""]
         return " ".join(part for part in (type(self).__name__, *parts) if part)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns the name of the attack's kind and its fields, for records."""
         return {"kind": type(self).__name__} | asdict(cast(Any, self))
 

@@ -88,7 +88,7 @@ def image_seeds(seed: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns one seed per image for `racl_tf.attacks.noise`, int32 (B, 2): `seed` moved by each image's own number.
 
     Arguments:
-        seed: int32 of shape (2,), for example `racl_tf.random.fold(seed, "attack")`.
+        seed: int32 of shape (2,), for example `racl_tf.seeding.fold(seed, "attack")`.
         index: integer (B,), what identifies an image wherever it lies in a batch.
     """
     low = seed[1] + tf.cast(index, tf.int32)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from racl_tf.data.augmentation import NO_AUGMENTATION, PARAMETERS, Augmentation, augment
 from racl_tf.data.image_set import PIXEL_SCALE, ImageSet
 from racl_tf.errors import UsageError
-from racl_tf.random import derive, fold
+from racl_tf.seeding import derive, fold
 
 
 def steps_per_epoch(data: ImageSet, batch_size: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from racl_tf.data.image_set import ImageSet
 from racl_tf.errors import UsageError
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 
 def split_halves(data: ImageSet, *, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf import random
+from racl_tf import seeding
 from racl_tf.attacks import Attack, Classifier, fgsm, image_seeds, pgd
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import as_classifier
@@ -24,12 +24,12 @@ from racl_tf.attacks.norms import NORMS
 from racl_tf.attacks.process import LogitsOf
 from racl_tf.attacks.square import Square
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.findings import Finding, Findings
-from racl_tf.evaluation.result import Evaluation
+from racl_tf.evaluation.masking_report import MaskingCheck, MaskingReport
+from racl_tf.evaluation.results import Evaluation
 from racl_tf.evaluation.robustness import evaluate
 
 if TYPE_CHECKING:
-    from racl_tf.evaluation.subjects import Data
+    from racl_tf.evaluation.task import Data
 
 STEPS, FEW_STEPS, RESTARTS, QUERIES, DRAWS = 100, 20, 3, 200, 10
 _SAME = 1e-4  # relative difference of logits that rounding alone can make
@@ -103,7 +103,7 @@ def check_for_masking(
     seed: int = 0,
     transfer_from: keras.Model | Classifier | None = None,
     progress: bool = True,
-) -> Findings:
+) -> MaskingReport:
     """Returns signs that gradient attacks on a model fail because its gradients are masked.
 
     PGD is 100 steps on cross-entropy and three times 20 on the margin, with steps of eps / 4 and random starts. None of
@@ -132,9 +132,10 @@ def check_for_masking(
         transferred = None if transfer_from is None else probe.falls_to(transfer_from, attacks[f"{_PREFIX}pgd"])
         counts |= _counts(evaluation, probe, probe.falls_to_noise(eps, norm), transferred)
     findings = (
-        Finding(name, measure, *counts[name], limit, meaning) for name, (measure, limit, meaning) in _CHECKS.items()
+        MaskingCheck(name, measure, *counts[name], limit, meaning)
+        for name, (measure, limit, meaning) in _CHECKS.items()
     )
-    return Findings(tuple(findings), int(clean.sum()), eps, norm, seed)
+    return MaskingReport(tuple(findings), int(clean.sum()), eps, norm, seed)
 
 
 def _counts(
@@ -166,7 +167,7 @@ def _counts(
 def _draw(data: Data, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if images < 1:
         raise UsageError(f"Received an invalid value for `images`, expected at least 1. Received: {images}.")
-    shuffled = np.random.default_rng(random.derive(seed, "masking")).permutation
+    shuffled = np.random.default_rng(seeding.derive(seed, "masking")).permutation
     if isinstance(data, tuple):
         x, y = check_images(*data)
         index = shuffled(len(y))[:images]
@@ -200,7 +201,7 @@ class _Probe:
         """Returns which are misclassified in one of several uniform draws from the ball."""
         fallen = np.zeros(len(self.y), bool)
         for draw in range(DRAWS):
-            seeds = image_seeds(random.fold(self.seed, "masking", draw), np.arange(len(self.y)))
+            seeds = image_seeds(seeding.fold(self.seed, "masking", draw), np.arange(len(self.y)))
             noise = NORMS[norm].start(seeds, tf.constant(self.x), tf.constant(eps)).numpy()
             fallen |= self._misclassified(np.clip(self.x + noise, 0, 1))
         return fallen

@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from racl_tf.attacks import Attack, Classifier, standard_suite
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.pool import STANDS, pursue
-from racl_tf.evaluation.result import WORST_CASE, Evaluation, Fates, Plan
-from racl_tf.evaluation.subjects import Subjects, classify
+from racl_tf.evaluation.attack_loop import STANDS, run_attack
+from racl_tf.evaluation.results import WORST_CASE, AttackOutcomes, Evaluation, Plan
+from racl_tf.evaluation.task import EvaluationTask, classify
 from racl_tf.files import read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from racl_tf.evaluation.subjects import Data
+    from racl_tf.evaluation.task import Data
 
 _SAVE_SECONDS = 30.0
 
@@ -70,7 +70,7 @@ def evaluate(
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(subjects.classes)
     count = len(subjects.labels)
-    fates = {name: Fates(np.zeros(count, np.int32), np.full(count, STANDS, np.int32)) for name in plans}
+    fates = {name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, STANDS, np.int32)) for name in plans}
     evaluation = Evaluation(subjects.labels, subjects.predictions, subjects.classes, fates, plans, seed)
     path = None if folder is None else pathlib.Path(folder) / "outcomes.npz"
     if path is not None:
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def attack_all(
-    subjects: Subjects, evaluation: Evaluation, name: str, *, progress: bool, save: Callable[[], None]
+    subjects: EvaluationTask, evaluation: Evaluation, name: str, *, progress: bool, save: Callable[[], None]
 ) -> None:
     """Attacks by the attacks of one name what still stands under them, and notes each image's fate.
 
@@ -107,7 +107,7 @@ def attack_all(
         for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             rows = np.flatnonzero(evaluation.clean & fates.stands & (fates.passed < end))
             pending = zip(rows.tolist(), (fates.passed[rows] - first).tolist(), strict=True)
-            for outcomes, moving in pursue(subjects, attack, pending, seed=evaluation.seed):
+            for outcomes, moving in run_attack(subjects, attack, pending, seed=evaluation.seed):
                 for outcome in outcomes:
                     fates.steps[outcome.image] = outcome.steps
                     fates.passed[outcome.image] += outcome.steps == STANDS
@@ -140,7 +140,7 @@ def _restore(evaluation: Evaluation, path: pathlib.Path) -> None:
 
 
 def _settings(evaluation: Evaluation) -> str:
-    plans = {name: [attack.as_dict() for attack in plan] for name, plan in evaluation.attacks.items()}
+    plans = {name: [attack.to_dict() for attack in plan] for name, plan in evaluation.attacks.items()}
     return json.dumps({"seed": evaluation.seed, "attacks": plans}, sort_keys=True)
 
 

@@ -16,13 +16,13 @@ from rich.table import Table
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.result import Plan
+from racl_tf.evaluation.results import Plan
 from racl_tf.evaluation.robustness import evaluate
-from racl_tf.evaluation.terminal import as_text
 from racl_tf.files import write_table
+from racl_tf.tables import as_text
 
 if TYPE_CHECKING:
-    from racl_tf.evaluation.subjects import Data
+    from racl_tf.evaluation.task import Data
 
 PAPER_EPSILONS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)
 PAPER_STEPS = (1, 2, 5, 10, 20, 50, 100)
@@ -79,9 +79,9 @@ class Sweep:
             for value, standing, accuracy, (low, high) in columns
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns the curve with what it was measured by, ready for JSON."""
-        attacks = [attack.as_dict() for attack in self.attacks]
+        attacks = [attack.to_dict() for attack in self.attacks]
         return {"over": self.over, "seed": self.seed, "clean": self.clean, "attacks": attacks, "rows": self.rows()}
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -17,12 +17,12 @@ from tqdm import tqdm
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.subjects import Subjects, classify
-from racl_tf.evaluation.terminal import as_text, markdown_table
+from racl_tf.evaluation.task import EvaluationTask, classify
 from racl_tf.files import write_table
+from racl_tf.tables import as_text, markdown_table
 
 if TYPE_CHECKING:
-    from racl_tf.evaluation.subjects import Data
+    from racl_tf.evaluation.task import Data
 
     Models = Mapping[str, keras.Model | Classifier]
 
@@ -79,9 +79,9 @@ class Transfer:
                 rows.append(row | {"accuracy": self.accuracy(source, target), "low": low, "high": high})
         return rows
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns all figures with what they were measured by, ready for JSON."""
-        return {"images": self.images, "seed": self.seed, "attack": self.attack.as_dict(), "rows": self.rows()}
+        return {"images": self.images, "seed": self.seed, "attack": self.attack.to_dict(), "rows": self.rows()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the figures to a CSV file, a row for each source and target, atomically."""
@@ -163,11 +163,11 @@ def transfer(
     return Transfer(accuracies | standing, len(labels), attack, seed)
 
 
-def _craft(subjects: Subjects, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
+def _craft(subjects: EvaluationTask, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
     return attack(subjects.classifier, subjects.images(index), subjects.labels[index], seed=seed, index=index)
 
 
-def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, Subjects]:
+def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, EvaluationTask]:
     """Returns every model with the data by name, after checking that they belong together."""
     if not sources or not targets:
         raise UsageError(f"Transfer needs a source and a target. Received: {len(sources)} and {len(targets)}.")

@@ -43,8 +43,8 @@ class BatchNorm(keras.layers.Layer):
         scale, offset = map(tf.convert_to_tensor, factors)
         moving = (self.moving_mean, self.moving_variance)
         if not training:
-            return normalise(inputs, scale, offset, *map(tf.convert_to_tensor, moving))
-        outputs, *statistics = normalise_by_batch(inputs, scale, offset)
+            return normalize(inputs, scale, offset, *map(tf.convert_to_tensor, moving))
+        outputs, *statistics = normalize_by_batch(inputs, scale, offset)
         follow(moving, statistics)
         return outputs
 
@@ -63,7 +63,7 @@ class StackedNorms:
     Arguments:
         moving: the variables of the means and of the variances, (sum of channels,).
         channels: of each normalisation, in order.
-        training: whether to normalise by the statistics of the batch and to follow them.
+        training: whether to normalize by the statistics of the batch and to follow them.
     """
 
     def __init__(self, moving: Sequence[keras.Variable], channels: Sequence[int], *, training: bool) -> None:
@@ -82,8 +82,8 @@ class StackedNorms:
         channels = images.shape[-1:]
         scale, offset = tf.ones(channels) if scale is None else scale, tf.zeros(channels)
         if not self._training:
-            return normalise(images, scale, offset, *self._batch[index])
-        outputs, *self._batch[index] = normalise_by_batch(images, scale, offset)
+            return normalize(images, scale, offset, *self._batch[index])
+        outputs, *self._batch[index] = normalize_by_batch(images, scale, offset)
         return outputs
 
     def update(self) -> None:
@@ -98,7 +98,7 @@ def follow(moving: Sequence[keras.Variable], statistics: Sequence[tf.Tensor]) ->
         variable.assign(MOMENTUM * tf.convert_to_tensor(variable) + (1 - MOMENTUM) * now)
 
 
-def normalise(
+def normalize(
     images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
 ) -> tf.Tensor:
     """Returns (images - mean) / sqrt(variance + epsilon) * scale + offset; all but images (channels,), float32."""
@@ -107,19 +107,19 @@ def normalise(
     ).y
 
 
-def normalise_by_batch(
+def normalize_by_batch(
     images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns images normalised by the batch's statistics, and these: the mean and the unbiased variance."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        return _normalise_over_replicas(images, scale, offset)
+        return _normalize_over_replicas(images, scale, offset)
     # The same kernel; of the first version TensorFlow does not make up gradients (zeros) of the statistics.
     kernel = tf.raw_ops.FusedBatchNorm if images.dtype == tf.float32 else tf.raw_ops.FusedBatchNormV3
     unused = tf.zeros([0])
     return kernel(x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON)[:3]
 
 
-def _normalise_over_replicas(
+def _normalize_over_replicas(
     inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     context = tf.distribute.get_replica_context()

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.layers.operations import OPERATION_LAYERS, FactorizedReduction, ReLUConvBN
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 from racl_tf.space import Cell
 
 Shape = tuple[Any, ...]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.genotype_cell import Shape, preprocess
 from racl_tf.layers.mixed_edges import MixedEdges
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 from racl_tf.space import EDGES, INPUTS, NODES, edges_from
 
 #: The edges that leave each node.

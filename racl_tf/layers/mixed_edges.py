@@ -9,7 +9,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import StackedNorms
 from racl_tf.layers.operations import uniform
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 from racl_tf.space import OPERATIONS
 
 #: The sizes of the depthwise kernels.
@@ -17,7 +17,7 @@ SIZES = (3, 5)
 #: The operations with convolutions, one entry a block of depthwise and 1x1 convolution and normalisation, size by size.
 BLOCKS = tuple(f"{kind}_{size}x{size}" for size in SIZES for kind in ("sep_conv", "sep_conv", "dil_conv"))
 #: The operation of each normalisation, in the order of the moving statistics; skips have one at stride 2 only.
-NORMALISED = (*BLOCKS, "max_pool_3x3", "avg_pool_3x3", "skip_connect")
+NORMALIZED = (*BLOCKS, "max_pool_3x3", "avg_pool_3x3", "skip_connect")
 
 
 @keras.saving.register_keras_serializable("racl_tf")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import BatchNorm
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 OperationMaker = Callable[[int, int, int, Any], keras.layers.Layer]
 

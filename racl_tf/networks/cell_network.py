@@ -10,7 +10,7 @@ from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.functional import convolution
 from racl_tf.layers.operations import uniform
 from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 STEM_MULTIPLIER = 3
 

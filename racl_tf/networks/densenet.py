@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 # The number of layers in each dense block.
 BLOCKS = (6, 12, 24, 16)
@@ -96,7 +96,7 @@ class DenseNet121(ImageNetwork):
             norm, convolution = next(layers)
             return convolution(tf.nn.relu(norm(images, training=training)))
 
-        state = self.stem(self.normalise(inputs))
+        state = self.stem(self.normalize(inputs))
         for block, depth in enumerate(BLOCKS):
             if block:
                 state = tf.nn.avg_pool2d(convolve_next(state), 2, 2, "SAME")

@@ -11,7 +11,7 @@ from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.operations import ReLUConvBN, uniform
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 from racl_tf.networks.image_network import dense_head
-from racl_tf.random import derive, fold
+from racl_tf.seeding import derive, fold
 from racl_tf.space import Genotype, get_genotype
 
 CELLS = 20  # the depth that the paper retrains and evaluates
@@ -94,7 +94,7 @@ class GenotypeNetwork(CellNetwork):
         auxiliary head's.
         """
         keep = self._draw_kept_paths(tf.shape(inputs)[0]) if training and self.drop_path else None
-        before = state = self.stem(self.normalise(inputs), training=training)
+        before = state = self.stem(self.normalize(inputs), training=training)
         logits = []
         for index, cell in enumerate(self.cells):
             kept = None if keep is None else [paths[index] for paths in keep]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from racl_tf.errors import UsageError
 from racl_tf.layers.operations import uniform
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 
 class ImageNetwork(keras.Model):
@@ -53,7 +53,7 @@ class ImageNetwork(keras.Model):
             raise UsageError(f"`std` must be positive. Received: std={std!r}.")
         self.seed = seed
 
-    def normalise(self, images: tf.Tensor) -> tf.Tensor:
+    def normalize(self, images: tf.Tensor) -> tf.Tensor:
         """Returns (images - mean) / std, per channel, in the network's compute dtype."""
         images = tf.convert_to_tensor(images)
         if not images.shape[1:].is_compatible_with(self.image_shape):  # or TensorFlow would repeat a single channel

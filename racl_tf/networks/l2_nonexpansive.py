@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.networks.image_network import ImageNetwork, check_positive
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -88,7 +88,7 @@ class L2Nonexpansive(ImageNetwork):
         """
         *kernels, hidden, head = map(tf.convert_to_tensor, self.matrices)
         biases = list(map(tf.convert_to_tensor, self.biases))
-        state = self.normalise(inputs)
+        state = self.normalize(inputs)
         for kernel, bias in zip(kernels, biases[:2], strict=True):
             kernel *= tf.math.rsqrt(squared_convolution_bound(kernel, state.shape[1:3]))
             state = norm_pool(two_sided_relu(tf.nn.conv2d(state, kernel, 1, "SAME") + bias))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 # The filters of each block, as multiples of the stem's, and its stride.
 BLOCKS = ((1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1))
@@ -74,7 +74,7 @@ class ResNet18(ImageNetwork):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1]."""
-        state = tf.nn.relu(self.norm(self.stem(self.normalise(inputs)), training=training))
+        state = tf.nn.relu(self.norm(self.stem(self.normalize(inputs)), training=training))
         for block in self.blocks:
             state = block(state, training=training)
         return self.classify(state)

@@ -136,7 +136,7 @@ class RobNet(CellNetwork):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1]."""
-        before = state = self.stem(self.normalise(inputs), training=training)
+        before = state = self.stem(self.normalize(inputs), training=training)
         for cell in self.cells:
             before, state = state, cell([before, state], training=training)
         return self.classify(state)

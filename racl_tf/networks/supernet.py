@@ -75,7 +75,7 @@ class Supernet(CellNetwork):
             beta: (2, 14), float32.
             training: whether normalisation uses and updates the batch's statistics.
         """
-        before = state = self.stem(self.normalise(inputs), training=training)
+        before = state = self.stem(self.normalize(inputs), training=training)
         alphas, betas = tf.unstack(alpha), tf.unstack(beta)
         for cell in self.cells:
             kind = int(cell.reduction)

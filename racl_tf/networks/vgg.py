@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
-from racl_tf.random import derive
+from racl_tf.seeding import derive
 
 # The convolutions of each block, and their filters as multiples of the first block's.
 BLOCKS = ((2, 1), (2, 2), (4, 4), (4, 8), (4, 8))
@@ -73,7 +73,7 @@ class VGG19(ImageNetwork):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1]."""
-        state = self.normalise(inputs)
+        state = self.normalize(inputs)
         layers = zip(self.convolutions, self.norms, strict=True)
         for depth, _ in BLOCKS:
             for convolution, norm in islice(layers, depth):

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from racl_tf.architecture.discrete import log_surrogate
-from racl_tf.architecture.operation_norms import READINGS
 from racl_tf.errors import UsageError, unknown
-from racl_tf.evaluation.lipschitz import lipschitz_bounds
-from racl_tf.evaluation.models import load_network
 from racl_tf.files import read_json, read_table, write_json
-from racl_tf.reproduction.lab import Lab, made_by, wall_time
+from racl_tf.lipschitz.bounds import lipschitz_bounds
+from racl_tf.lipschitz.genotype_surrogate import log_surrogate
+from racl_tf.lipschitz.operation_norms import NORM_KINDS
+from racl_tf.networks.loading import load_network
+from racl_tf.reproduction.experiment_store import ExperimentStore, made_by, wall_time
 from racl_tf.reproduction.system import System
 
 _SLOPES = 100  # images at which the slope is measured
@@ -70,7 +70,8 @@ def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, lis
     """Searches, trains and attacks every variant from every seed, and returns the outcomes, seed by seed.
 
     Raises:
-        UsageError: a variant is unknown, there are fewer than two seeds or no attacks, or what `Lab.check` finds.
+        UsageError: a variant is unknown, there are fewer than two seeds or no attacks, or what
+            `ExperimentStore.check` finds.
     """
     names = tuple(config.study.variants) or tuple(VARIANTS)
     for name in names:
@@ -80,43 +81,43 @@ def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, lis
         raise UsageError(f"A study needs two seeds at least. Received: study.seeds={config.study.seeds}.")
     if not config.study.attacks:
         raise UsageError("A study needs an attack. Received: study.attacks=().")
-    lab = Lab(config, folder)
+    store = ExperimentStore(config, folder)
     seeds = range(config.seed, config.seed + config.study.seeds)
     systems = {
         (name, seed): System(f"{name}, seed {seed}", "", {**VARIANTS[name], "seed": seed})
         for seed in seeds
         for name in names
     }
-    lab.check((system for (_, seed), system in systems.items() if seed == config.seed), config.study.attacks)
+    store.check((system for (_, seed), system in systems.items() if seed == config.seed), config.study.attacks)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     for (name, _), system in systems.items():
-        outcomes[name].append(_outcome(lab, system, config.study.attacks))
+        outcomes[name].append(_outcome(store, system, config.study.attacks))
     return outcomes
 
 
-def _outcome(lab: Lab, system: System, attacks: Iterable[str]) -> Outcome:
-    evaluations = lab.attacked(system, attacks)
-    folders = [*lab.run_folders(system), *(lab.attack_folder(system, attack) for attack in attacks)]
+def _outcome(store: ExperimentStore, system: System, attacks: Iterable[str]) -> Outcome:
+    evaluations = store.evaluate(system, attacks)
+    folders = [*store.run_folders(system), *(store.attack_folder(system, attack) for attack in attacks)]
     correct = {name: evaluation.correct[name] for name, evaluation in evaluations.items()}
-    search = _last_logs(lab.search_folder(system) / "search")
+    search = _last_logs(store.search_folder(system) / "search")
     constrained = {name: search[name] for name in ("constraint", "mu_F") if "constraint" in search}
     return Outcome(
         correct={"clean": next(iter(evaluations.values())).clean, **correct},
         search=search,
-        figures=_figures(lab, system) | constrained,
-        genotype=str(lab.genotype(system)),
+        figures=_figures(store, system) | constrained,
+        genotype=str(store.genotype(system)),
         seconds=wall_time(folders),
         versions=made_by(folders),
     )
 
 
-def _figures(lab: Lab, system: System) -> dict[str, float]:
+def _figures(store: ExperimentStore, system: System) -> dict[str, float]:
     """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
-    kept = lab.network_folder(system) / f"figures_seed{lab.config.seed}.json"  # of the images
+    kept = store.network_folder(system) / f"figures_seed{store.config.seed}.json"  # of the images
     if not kept.exists():
-        network = load_network(lab.train(system))
-        pair = lipschitz_bounds(network, lab.data.test.images(np.arange(min(len(lab.data.test), _SLOPES))))
-        surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in READINGS}
+        network = load_network(store.train(system))
+        pair = lipschitz_bounds(network, store.data.test.images(np.arange(min(len(store.data.test), _SLOPES))))
+        surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in NORM_KINDS}
         bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}
         write_json(kept, surrogates | bounds)
     return read_json(kept)

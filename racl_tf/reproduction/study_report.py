@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
-from racl_tf.evaluation.comparing import Difference, paired_bootstrap
-from racl_tf.evaluation.terminal import markdown_table
+from racl_tf.evaluation.intervals import Difference, paired_bootstrap
 from racl_tf.reproduction.study import Outcome
+from racl_tf.tables import markdown_table
 
 SURROGATE = "ln surrogate, matrix"
 _IN_OWN_UNITS = ("constraint", "mu_F")  # which depend on a variant's norms and on what is free of scale
@@ -118,7 +118,7 @@ class Study:
         constrained = [log["constraint"] for log in logs if "constraint" in log]
         return moved | ({"constraint": float(np.mean(constrained))} if constrained else {})
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns every figure, ready for JSON."""
         runs = {
             variant: [

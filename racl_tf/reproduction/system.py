@@ -30,14 +30,14 @@ class System:
     changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def drawn_up(self) -> bool:
+    def is_genotype_file(self) -> bool:
         """Whether its cell is read from a genotype's file."""
         return self.network.lower().endswith(".json")
 
     @property
     def trained(self) -> bool:
         """Whether it is a trained model that is attacked as it is; no name in the registry is, whatever lies here."""
-        if not self.network or self.network in NETWORKS or self.drawn_up:
+        if not self.network or self.network in NETWORKS or self.is_genotype_file:
             return False
         path = pathlib.Path(self.network)
         return path.suffix.lower() in (".keras", ".h5") or path.is_dir() or "/" in self.network

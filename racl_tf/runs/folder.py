@@ -89,3 +89,15 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
         parts = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
         return [difference for part in parts for difference in part]
     return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
+
+
+def network_path(workdir: str) -> pathlib.Path:
+    """Returns the path of the best checkpoint of the training in `workdir`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = pathlib.Path(workdir).expanduser() / "train" / "best.keras"
+    if not path.exists():
+        raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
+    return path

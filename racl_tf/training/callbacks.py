@@ -1,6 +1,5 @@
-"""Keras callbacks of a run: warm-up, what is logged, when to stop, how to go on."""
+"""Keras callbacks of any training: what is logged, when to stop, how to go on."""
 
-import json
 import logging
 import math
 import pathlib
@@ -11,53 +10,11 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from racl_tf.architecture.statistics import architecture_statistics
 from racl_tf.errors import UsageError
-from racl_tf.files import read_table, write_table, write_text
+from racl_tf.files import read_table, write_table
 
 Logs = dict[str, Any] | None
 _LOGGER = logging.getLogger(__name__)
-
-
-class WarmUp(keras.callbacks.Callback):
-    """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
-
-    Arguments:
-        epochs: how many.
-    """
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self.epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        searching = epoch >= self.epochs
-        if searching != self.model.searching:
-            self.model.searching = searching
-            self.model.make_train_function(force=True)
-            phase = "The architecture is trained from now on." if searching else "The architecture is fixed (warm-up)."
-            _LOGGER.info("Epoch %d: %s", epoch + 1, phase)
-
-
-class ArchitectureLog(keras.callbacks.Callback):
-    """Adds `architecture_statistics` to each epoch's logs and appends them, with the genotype, to a file.
-
-    Arguments:
-        path: of a file of one JSON object a line, or None; a resumed run continues it.
-    """
-
-    def __init__(self, path: pathlib.Path | None = None) -> None:
-        super().__init__()
-        self.path = path
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        statistics = architecture_statistics(self.model.architecture)
-        if logs is not None:
-            logs.update(statistics)
-        if self.path is not None:
-            lines = self.path.read_text().splitlines()[:epoch] if self.path.exists() else []
-            entry = {"epoch": epoch + 1, "genotype": str(self.model.genotype()), **statistics}
-            write_text(self.path, "\n".join([*lines, json.dumps(entry)]) + "\n")
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -78,35 +35,10 @@ class HistoryFile(keras.callbacks.Callback):
         self.start = time.time()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        rows = _finished_rows(self.path, epoch)
-        values = {name: _text(value) for name, value in (logs or {}).items()}
+        rows = finished_rows(self.path, epoch)
+        values = {name: format_figure(value) for name, value in (logs or {}).items()}
         rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
         write_table(self.path, rows)
-
-
-class StepFile(keras.callbacks.Callback):
-    """Writes what the constraint was at every step: mu_F, sigma_F, c, probability, theta.
-
-    Arguments:
-        path: of a CSV file, written at each epoch's end; a resumed run continues where it resumes.
-    """
-
-    names = ("mu_F", "sigma_F", "constraint", "probability", "theta")
-
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__()
-        self.path = path
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self.rows = _finished_rows(self.path, epoch)
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        values = {name: _text(logs[name]) if logs and name in logs else "" for name in self.names}
-        self.rows.append({"epoch": str(self.epoch + 1), "step": str(batch + 1), **values})
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        write_table(self.path, self.rows)
 
 
 class StopOnDivergence(keras.callbacks.Callback):
@@ -185,8 +117,8 @@ class BestNetwork(keras.callbacks.Callback):
         self.monitor = monitor
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        earlier = [float(row[self.monitor]) for row in _finished_rows(self.history, epoch)]
-        value = float(_text((logs or {})[self.monitor]))  # as the history has the earlier ones
+        earlier = [float(row[self.monitor]) for row in finished_rows(self.history, epoch)]
+        value = float(format_figure((logs or {})[self.monitor]))  # as the history has the earlier ones
         if not self.path.exists() or value > max(earlier, default=-math.inf):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
             self.model.network.save(unfinished)
@@ -232,12 +164,12 @@ class Progress(keras.callbacks.Callback):
             self.bar.close()
 
 
-def _text(value: float) -> str:
+def format_figure(value: float) -> str:
     """Returns a logged number as tables hold it, to the digits that float32 has."""
     return f"{float(value):.7g}"
 
 
-def _finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
+def finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
     """Returns the rows of a table that belong to the first epochs."""
     return [row for row in read_table(path) if int(row["epoch"]) <= epochs]
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from racl_tf import random
+from racl_tf import seeding
 from racl_tf.attacks import LOSSES, NORMS, Classifier, image_seeds, pgd
 from racl_tf.attacks.apgd import APGD
 from racl_tf.attacks.process import Images, advance, run
@@ -20,7 +20,7 @@ ZERO = np.array([0])
 
 
 def batch(x, y, *, target=None, seed=0):
-    seeds = image_seeds(random.fold(seed, "attack"), tf.range(len(x)))
+    seeds = image_seeds(seeding.fold(seed, "attack"), tf.range(len(x)))
     y = tf.constant(y, tf.int32)
     return Images(tf.constant(x), y, y if target is None else tf.constant(target, tf.int32), seeds)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from racl_tf import random
+from racl_tf import seeding
 from racl_tf.attacks import LOSSES, NORMS, GradientAttack, fgsm, image_seeds, mim, pgd
 from racl_tf.errors import UsageError
 
@@ -92,7 +92,7 @@ def test_equals_a_plain_implementation(network, kernels, images, labels, norm, o
     attack = GradientAttack(0.2, 0.03, 9, norm=norm, **options)
     start = images
     if attack.random_start:
-        seeds = image_seeds(random.fold(3, "attack"), np.arange(7))
+        seeds = image_seeds(seeding.fold(3, "attack"), np.arange(7))
         start = np.clip(images + NORMS[norm].start(seeds, tf.constant(images), 0.2), 0, 1)
     expected = plain_attack(kernels, images, labels, attack, start)
     np.testing.assert_allclose(attack(network, images, labels, seed=3), expected, atol=1e-5)
@@ -182,7 +182,7 @@ def test_perturb_lets_no_gradient_out(network, images, labels):
     def gradients():
         with tf.GradientTape() as tape:
             tape.watch(x)
-            seeds = image_seeds(random.fold(0, "attack"), tf.range(7))
+            seeds = image_seeds(seeding.fold(0, "attack"), tf.range(7))
             moved = pgd(0.1, 0.03, 3, restarts=2).perturb(network, x, tf.constant(labels), seeds)
             total = tf.reduce_sum(moved)
         return tape.gradient(total, [x, *network.trainable_variables])
@@ -201,7 +201,7 @@ def test_perturb_in_the_replicas_equals_the_call(network, images, labels):
         )
 
     def replica(x, y, index):
-        return attack.perturb(network, x, y, image_seeds(random.fold(0, "attack"), index))
+        return attack.perturb(network, x, y, image_seeds(seeding.fold(0, "attack"), index))
 
     arguments = tuple(distributed(values) for values in (images, labels, np.arange(6)))
     moved = tf.function(lambda *values: strategy.run(replica, values), autograph=False)(*arguments)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import kstest
 
 from racl_tf.attacks import NORMS, image_seeds
-from racl_tf.random import fold
+from racl_tf.seeding import fold
 
 length = {"linf": lambda v: np.abs(v).max(axis=-1), "l2": lambda v: np.linalg.norm(v, axis=-1)}
 dual = {"linf": lambda v: np.abs(v).sum(axis=-1), "l2": length["l2"]}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from racl_tf import random
+from racl_tf import seeding
 from racl_tf.attacks import NORMS, Classifier, image_seeds, pgd
 from racl_tf.attacks.noise import uniforms
 from racl_tf.attacks.process import Images, advance
@@ -34,7 +34,7 @@ BARS = Classifier(lambda x: 3 * tf.reduce_sum(x, axis=[1, 3])[:, 1:6:3])
 
 
 def seeds_of(size, seed=0):
-    return image_seeds(random.fold(seed, "attack"), tf.range(size))
+    return image_seeds(seeding.fold(seed, "attack"), tf.range(size))
 
 
 def batch(x, y):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from racl_tf.data import Augmentation, ImageSet, augment, batches, search_batches, steps_per_epoch
 from racl_tf.errors import UsageError
-from racl_tf.random import fold
+from racl_tf.seeding import fold
 
 AUGMENTATION = Augmentation(crop=1, flip=True, cutout=2)
 

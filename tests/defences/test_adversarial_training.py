@@ -36,7 +36,7 @@ def cross_entropy(x: np.ndarray) -> float:
         (pgd(eps=0.1, step_size=0.05, steps=5), 0.1),
         (make_defence("pgd", eps=0.1, step_size=0.05, steps=5), 0.1),
     ],
-    ids=["none", "pgd", "by_name"],
+    ids=["none", "pgd", "make_attack"],
 )
 def test_loss_is_the_cross_entropy_at_the_corner_of_the_ball(defence: Defence, shift: float) -> None:
     """Where five steps of half a radius end on a linear model, wherever they started."""

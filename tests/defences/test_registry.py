@@ -15,7 +15,7 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.registry import make_network
-from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 THREAT = {"eps": 0.05, "step_size": 0.02, "steps": 2}
 every_defence = pytest.mark.parametrize("name", DEFENCES)

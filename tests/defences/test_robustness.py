@@ -16,7 +16,7 @@ from racl_tf.data import Dataset, batches, load_dataset
 from racl_tf.defences import ADP, ConfidenceGap, Defence, make_defence, plain
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
-from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 THREAT = {"eps": 0.1, "step_size": 0.03, "steps": 5}
 Measure = Callable[[keras.Model, Defence, list[GradientAttack]], tuple[float, float]]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.comparing import paired_bootstrap
+from racl_tf.evaluation.intervals import paired_bootstrap
 
 
 def width(difference) -> float:

@@ -10,8 +10,8 @@ import tensorflow as tf
 from racl_tf.attacks import pgd
 from racl_tf.data import Dataset, ImageSet, load_dataset
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import Finding, Findings, check_for_masking, evaluate
-from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.evaluation import MaskingCheck, MaskingReport, check_for_masking, evaluate
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 EPS = 0.15
 OPTIONS = {"eps": EPS, "images": 60, "progress": False}
@@ -200,14 +200,14 @@ def test_sets_arrays_and_batch_sizes_give_the_same(digits, plain):
 )
 def test_a_verdict_leaves_room_for_chance(count, images, verdict):
     """The Wilson interval of 9 of 100 begins at 4.8%, that of 13 of 100 at 7.8%."""
-    assert Finding("more steps", "", count, images, 0.05, "").verdict == verdict
+    assert MaskingCheck("more steps", "", count, images, 0.05, "").verdict == verdict
 
 
-FINDINGS = Findings(
+FINDINGS = MaskingReport(
     (
-        Finding("noise", "fall to noise", 1, 9, 0.6, "Evaluate by autoattack."),
-        Finding("randomness", "get other logits", 3, 10, 0.0, "Average gradients."),
-        Finding("transfer", "fall to others", 0, 0, 0.02, "Attack a stand-in."),
+        MaskingCheck("noise", "fall to noise", 1, 9, 0.6, "Evaluate by autoattack."),
+        MaskingCheck("randomness", "get other logits", 3, 10, 0.0, "Average gradients."),
+        MaskingCheck("transfer", "fall to others", 0, 0, 0.02, "Attack a stand-in."),
     ),
     images=10, eps=0.1, norm="linf", seed=3,
 )  # fmt: skip
@@ -220,9 +220,9 @@ def test_what_is_shown_and_recorded():
     assert "Average gradients." in shown
     assert "Evaluate by autoattack." not in shown  # advice is for what is suspicious
     assert shown.isascii()
-    record = json.loads(json.dumps(FINDINGS.as_dict()))
+    record = json.loads(json.dumps(FINDINGS.to_dict()))
     assert [row["verdict"] for row in record["findings"]] == ["pass", "suspicious", "not applicable"]
-    assert Findings.from_dict(record) == FINDINGS
+    assert MaskingReport.from_dict(record) == FINDINGS
     with pytest.raises(UsageError, match=r"Unknown check 'nois'. Did you mean 'noise'"):
         FINDINGS["nois"]
 

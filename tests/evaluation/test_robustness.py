@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf import random
-from racl_tf.attacks import NORMS, by_name, fgsm, image_seeds, mim, pgd
+from racl_tf import seeding
+from racl_tf.attacks import NORMS, fgsm, image_seeds, make_attack, mim, pgd
 from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, robustness
-from racl_tf.evaluation.pool import pursue
+from racl_tf.evaluation.attack_loop import run_attack
 
 
 class Threshold(keras.Model):
@@ -97,7 +97,7 @@ def test_an_image_falls_at_its_first_misclassified_step(wavy, attack, batch_size
     expected = np.full(60, -1)
     for index in range(50):
         if attack.random_start:
-            seeds = image_seeds(random.fold(5, "attack"), [index])
+            seeds = image_seeds(seeding.fold(5, "attack"), [index])
             start = x[index : index + 1] + NORMS[attack.norm].start(seeds, tf.constant(x[:1]), attack.eps)
             if model(np.clip(start, 0, 1)).numpy().argmax() != y[index]:
                 expected[index] = 0
@@ -158,13 +158,13 @@ def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch):
     model.shown.assign(0)
 
     def interrupted(*args, **kwargs):
-        for count, value in enumerate(pursue(*args, **kwargs)):
+        for count, value in enumerate(run_attack(*args, **kwargs)):
             yield value
             if count == 20:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(robustness, "pursue", interrupted)
+        patch.setattr(robustness, "run_attack", interrupted)
         with pytest.raises(KeyboardInterrupt):
             evaluate(model, data, attacks, folder=tmp_path, **options)
     begun = evaluate(model, data, attacks, folder=tmp_path, **options)
@@ -216,7 +216,7 @@ def test_image_set_equals_its_arrays():
 def test_standard_suite_by_default():
     result = evaluate(Threshold(), (IMAGES, LABELS), progress=False)
     assert result.names == ("clean", "fgsm", "mim", "pgd10", "pgd20", "pgd100", "worst_case")
-    assert result.attacks["pgd20"] == by_name("pgd20", 8 / 255, 2 / 255)
+    assert result.attacks["pgd20"] == make_attack("pgd20", 8 / 255, 2 / 255)
 
 
 def test_nothing_correct_means_nothing_attacked():

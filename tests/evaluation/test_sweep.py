@@ -168,7 +168,7 @@ def test_figures_and_files(tmp_path):
     assert [float(row["eps"]) for row in rows] == [0.01, 0.02]
     assert [int(row["standing"]) for row in rows] == [81, 15]
     assert [(float(row["low"]), float(row["high"])) for row in rows] == list(SWEEP.intervals)
-    record = json.loads(json.dumps(SWEEP.as_dict()))
+    record = json.loads(json.dumps(SWEEP.to_dict()))
     assert record["rows"][1]["accuracy"] == 15 / 148
     assert (record["seed"], record["clean"], record["attacks"][0]["eps"]) == (5, 100, 0.02)
     shown = str(SWEEP)

@@ -155,7 +155,7 @@ def test_tables_and_files(tmp_path):
     assert rows["a", "b"]["standing"] == "5"
     assert float(rows["clean", "a"]["accuracy"]) == 0.9
     assert (float(rows["a", "b"]["low"]), float(rows["a", "b"]["high"])) == wilson_interval(5, 10)
-    record = json.loads(json.dumps(TRANSFER.as_dict()))
+    record = json.loads(json.dumps(TRANSFER.to_dict()))
     assert (record["images"], record["seed"], record["attack"]["eps"], len(record["rows"])) == (10, 4, 0.1, 4)
 
 

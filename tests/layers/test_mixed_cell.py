@@ -47,8 +47,8 @@ class Reference:
     def preprocess(self, layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
         images, kernels = tf.nn.relu(images), layer.kernels
         if len(kernels) == 1:
-            return self.normalise(pointwise(images, kernels[0]), layer.norm)
-        return self.normalise(factorised_reduction(images, *kernels), layer.norm)
+            return self.normalize(pointwise(images, kernels[0]), layer.norm)
+        return self.normalize(factorised_reduction(images, *kernels), layer.norm)
 
     def mixed_operation(self, source: int, position: int, images: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
         """Returns PC-DARTS's MixedOp: the mixture of the first channels, the bypass of the rest, shuffled."""
@@ -70,23 +70,23 @@ class Reference:
             return tf.zeros_like(x[:, ::stride, ::stride])
         if name in POOLS:
             pool = max_pool if name == "max_pool_3x3" else average_pool
-            return self.normalise(pool(x, stride), edges, statistics(edges, name))
+            return self.normalize(pool(x, stride), edges, statistics(edges, name))
         if name == "skip_connect" and stride == 1:
             return x
         if name == "skip_connect":
             kernel = tf.convert_to_tensor(edges.skip)[0, 0, :, mine]
             x = factorised_reduction(tf.nn.relu(x), kernel[:, : n // 2], kernel[:, n // 2 :])
-            return self.normalise(x, edges, statistics(edges, name, position))
+            return self.normalize(x, edges, statistics(edges, name, position))
         dilation = 2 if name.startswith("dil") else 1
         for block in BLOCKS[name]:
             kernel = tf.convert_to_tensor(edges.depthwise[block // 3])[block % 3]
             x = depthwise(tf.nn.relu(x), kernel[:, :, mine], stride, dilation)
             x = pointwise(x, tf.convert_to_tensor(edges.pointwise)[block][..., mine])
-            x = self.normalise(x, edges, statistics(edges, block, position))
+            x = self.normalize(x, edges, statistics(edges, block, position))
             stride = 1
         return x
 
-    def normalise(self, x: tf.Tensor, layer: BatchNorm | MixedEdges, channels: slice = slice(None)) -> tf.Tensor:
+    def normalize(self, x: tf.Tensor, layer: BatchNorm | MixedEdges, channels: slice = slice(None)) -> tf.Tensor:
         moving = [layer.moving_mean, layer.moving_variance]
         mean, variance = (double(variable)[channels] for variable in moving)
         if self.training:

@@ -30,7 +30,7 @@ def images(*shape: int, seed: int = 0) -> tf.Tensor:
 )
 def test_each_reduction_halves_the_features_rounding_up(size: tuple[int, int, int], sides: list) -> None:
     network = GenotypeNetwork("amoebanet", 7, channels=2, cells=3, input_shape=size)
-    before = state = network.stem(network.normalise(images(2, *size)))
+    before = state = network.stem(network.normalize(images(2, *size)))
     found = []
     for cell, planned in zip(network.cells, network.cell_shapes, strict=True):
         before, state = state, cell([before, state])

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from racl_tf.data import load_dataset
 from racl_tf.files import read_table
 from racl_tf.networks import densenet
-from racl_tf.reproduction.exhibits import EXHIBITS, PARAMETERS, Table
+from racl_tf.reproduction.paper_tables import EXHIBITS, PARAMETERS, Table
+from racl_tf.reproduction.runs import run_reproduction, run_study
 from racl_tf.reproduction.system import System
-from racl_tf.runs.comparisons import run_reproduction, run_study
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import Genotype
 

@@ -11,16 +11,16 @@ import pytest
 from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.lipschitz import LipschitzPair
 from racl_tf.files import write_json, write_table
+from racl_tf.lipschitz.bounds import LipschitzPair
 from racl_tf.reproduction import study
-from racl_tf.reproduction.lab import Lab
+from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.study import VARIANTS, run_systems
 from racl_tf.reproduction.study_report import BASELINES
 from racl_tf.reproduction.system import System
+from racl_tf.search.modes import search_mode
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
-from racl_tf.training.modes import search_mode
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def config() -> ConfigDict:
     return config
 
 
-class FakeLab(Lab):
+class FakeLab(ExperimentStore):
     """Measures nothing: images stand by the seed and the attack, and searches have left their logs."""
 
     checked: list[str]
@@ -41,7 +41,7 @@ class FakeLab(Lab):
     def check(self, systems: Iterable[System], attacks: Iterable[str] = ()) -> None:
         type(self).checked = [*(system.title for system in systems), *attacks]
 
-    def attacked(self, system: System, attacks: Iterable[str]) -> dict[str, SimpleNamespace]:
+    def evaluate(self, system: System, attacks: Iterable[str]) -> dict[str, SimpleNamespace]:
         type(self).order.append(system.title)
         settings, folder = self.settings(system), self.search_folder(system) / "search"
         if settings.search.mode != "random":
@@ -74,7 +74,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
     """Puts known figures in the place of those of trained networks, and returns which were loaded."""
     loaded: list[pathlib.Path] = []
     FakeLab.checked, FakeLab.order = [], []
-    monkeypatch.setattr(study, "Lab", FakeLab)
+    monkeypatch.setattr(study, "ExperimentStore", FakeLab)
     monkeypatch.setattr(study, "load_network", loaded.append)
     monkeypatch.setattr(study, "lipschitz_bounds", lambda network, images: LipschitzPair(0.0, math.exp(3)))
     monkeypatch.setattr(study, "log_surrogate", lambda network, reading: {"matrix": -5.0, "operator": -2.0}[reading])
@@ -85,12 +85,12 @@ def test_variants_differ_in_their_search_alone_and_in_nothing_that_a_user_sets_f
     """Each names its mode; each with a constraint names the norms and whether it is scale-free, as these differ."""
     searches = set()
     config.search.update({"mode": "darts", "norms": "operator", "scale_free": True})
-    lab = Lab(config, "unused")
+    store = ExperimentStore(config, "unused")
     for name, changes in VARIANTS.items():
         assert all(setting.startswith("search.") for setting in changes)
         mode = search_mode(changes["search.mode"])
         assert mode.constrained == ({"search.norms", "search.scale_free"} <= changes.keys())
-        searches.add(lab.search_folder(System(name, "", changes)))
+        searches.add(store.search_folder(System(name, "", changes)))
     assert len(searches) == len(VARIANTS)
     assert {*BASELINES} <= VARIANTS.keys()
     assert VARIANTS["without confidence learning"] == VARIANTS["RACL, matrix norms"] | {"search.mode": "no_confidence"}

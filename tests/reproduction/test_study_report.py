@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from racl_tf.evaluation.comparing import paired_bootstrap
+from racl_tf.evaluation.intervals import paired_bootstrap
 from racl_tf.reproduction.study import Outcome
 from racl_tf.reproduction.study_report import Study
 
@@ -157,7 +157,7 @@ def test_a_search_that_moved_nothing_has_no_share() -> None:
 
 
 def test_the_record_is_strict_json_of_every_figure(study: Study) -> None:
-    text = json.dumps(study.as_dict(), allow_nan=False)
+    text = json.dumps(study.to_dict(), allow_nan=False)
     record = json.loads(text)
     assert record["attack"] == "pgd20"
     assert [run["pgd20"] for run in record["runs"][RACL]] == [0.60, 0.62, 0.64, 0.66]

@@ -8,7 +8,7 @@ from racl_tf.reproduction.system import System
 
 
 @pytest.mark.parametrize(
-    ("network", "drawn_up", "trained"),
+    ("network", "is_genotype_file", "trained"),
     [
         ("", False, False),
         ("racl", False, False),
@@ -20,9 +20,9 @@ from racl_tf.reproduction.system import System
         ("saved/model", False, True),
     ],
 )
-def test_by_its_name(network: str, drawn_up: bool, trained: bool) -> None:
+def test_by_its_name(network: str, is_genotype_file: bool, trained: bool) -> None:
     system = System("mine", network)
-    assert (system.drawn_up, system.trained) == (drawn_up, trained)
+    assert (system.is_genotype_file, system.trained) == (is_genotype_file, trained)
 
 
 def test_a_folder_is_a_saved_model_unless_a_network_is_called_so(

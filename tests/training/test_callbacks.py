@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf.architecture.constraint import ConfidenceConstraint
-from racl_tf.architecture.distribution import LogNormalArchitecture
-from racl_tf.architecture.statistics import architecture_statistics
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
 from racl_tf.networks.supernet import Supernet
-from racl_tf.training.adversarial import AdversarialTrainer
+from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.log_normal_architecture import LogNormalArchitecture
+from racl_tf.search.racl_search import RACLSearch
+from racl_tf.search.statistics import architecture_statistics
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 from racl_tf.training.callbacks import (
     ArchitectureLog,
     Checkpoints,
@@ -27,7 +28,6 @@ from racl_tf.training.callbacks import (
     WarmUp,
     format_time,
 )
-from racl_tf.training.search import RACLSearch
 
 
 def make_search(seed: int = 0) -> RACLSearch:

@@ -1,0 +1,135 @@
+"""The Lipschitz constants lambda_o of a supernet's operations, tracked by power iteration."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from racl_tf.errors import unknown
+from racl_tf.layers.batch_norm import EPSILON
+from racl_tf.layers.mixed_edges import BLOCKS, NORMALIZED, SIZES
+from racl_tf.lipschitz.spectral import depthwise_operator_norm, gain, leading_vectors, power_iteration
+from racl_tf.networks.supernet import Supernet
+from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, edges_from
+
+NORM_KINDS = ("matrix", "operator")
+#: Where each edge stands when edges are listed source by source.
+_BY_EDGE = np.argsort(np.concatenate([edges_from(source) for source in range(INPUTS + NODES - 1)]))
+
+
+class OperationNorms(keras.layers.Layer):
+    r"""Measures ln(lambda_o) of every operation on every edge of every cell (Section 2.2).
+
+    Average pool S^-0.5 for stride S; max pool 1; skip 1; zero 0; what has convolutions: the
+    product of their spectral norms (separable 4 factors, dilated 2). The skip at stride 2 is
+    a convolution whose two halves read different pixels, so that its norm is the larger one's.
+
+    The leading singular vectors start exact and follow the weights by one step of power
+    iteration a measurement. Kernels of equal size are stacked over edges and cells, so that one
+    measurement is a few batched products.
+
+    Arguments:
+        supernet: whose operations are measured.
+        reading: "matrix", the paper's: the norm of a kernel reshaped to (out, in * k * k); "operator": the
+            norm of the convolution itself, for a depthwise kernel the largest magnitude of its frequency response.
+        batch_norm: whether each normalisation's factor, the largest of 1 / sqrt(moving variance), is included.
+
+    Raises:
+        UsageError: the reading is unknown.
+
+    Differences from the paper:
+        An overlapping max pool's constant is up to 3, not 1; the paper's 1 is kept. `batch_norm` is not in the paper.
+    """
+
+    def __init__(self, supernet: Supernet, *, reading: str = "matrix", batch_norm: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if reading not in NORM_KINDS:
+            raise unknown("reading of an operation's norm", reading, NORM_KINDS)
+        self.reading = reading
+        self.batch_norm = batch_norm
+        self._vectors = {
+            name: self.add_weight(
+                (*stack.shape[:2], stack.shape[-1]),
+                lambda *_, start=leading_vectors(stack.numpy()), **__: start,  # noqa: B008
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name=f"vectors_{name}",
+            )
+            for stacks in _stacks(supernet).values()
+            for name, stack in stacks.items()
+            if not self._is_exact(name)
+        }
+        self.built = True
+
+    def _is_exact(self, name: str) -> bool:
+        return self.reading == "operator" and name.startswith("depthwise")
+
+    def measure(self, supernet: Supernet) -> tf.Tensor:
+        """Takes one step of power iteration and returns ln(lambda_o) (cells, 14, 8), -inf for zero.
+
+        `supernet` is the one this was made for, or one of equal shape.
+        """
+        norms = {
+            kind: tf.concat([self._norms(name, stack) for name, stack in stacks.items()], 1)
+            for kind, stacks in _stacks(supernet).items()
+        }
+        factors = tf.concat([norms[f"depthwise_{size}x{size}"] for size in SIZES], 0) * norms["pointwise"]
+        strides = np.array(
+            [layer.stride for cell in supernet.cells for layer in cell.sources for _ in range(layer.edges)]
+        )
+        strided = tf.constant(np.flatnonzero(strides == 2)[:, None])
+        skips = tf.maximum(norms["skip_even"], norms["skip_odd"])[0]
+        constants = {
+            "none": tf.zeros(strides.shape),
+            "max_pool_3x3": tf.ones(strides.shape),
+            "avg_pool_3x3": tf.constant(strides**-0.5, tf.float32),
+            "skip_connect": tf.tensor_scatter_nd_update(tf.ones(strides.shape), strided, skips),
+        }
+        for operation, factor in zip(BLOCKS, tf.unstack(factors), strict=True):
+            constants[operation] = constants.get(operation, 1.0) * factor
+        if self.batch_norm:
+            for operation, factor in zip(NORMALIZED, tf.unstack(_normalizations(supernet)), strict=True):
+                constants[operation] *= factor
+        by_source = tf.stack([constants[operation] for operation in OPERATIONS], -1)
+        by_cell = tf.reshape(by_source, [len(supernet.cells), len(EDGES), len(OPERATIONS)])
+        return tf.stop_gradient(tf.math.log(tf.gather(by_cell, _BY_EDGE, axis=1)))
+
+    def _norms(self, name: str, stack: tf.Tensor) -> tf.Tensor:
+        """Returns the norms (blocks, n) of matrices (blocks, n, rows, columns), after a step of power iteration."""
+        if self._is_exact(name):
+            return depthwise_operator_norm(stack, size=math.isqrt(stack.shape[2]))
+        vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[name]))
+        self._vectors[name].assign(vectors)
+        return gain(stack, vectors)
+
+
+def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
+    """Returns the matrices (blocks, n, rows, columns) of each kind, and of each size of them by a name.
+
+    They are stacked edge by edge, source by source and cell by cell: sizes only grow with the depth.
+    """
+    matrices: dict[str, dict[str, list[tf.Tensor]]] = {}
+    for cell in supernet.cells:
+        for layer in cell.sources:
+            for kind, kernels in layer.matrices().items():
+                name = f"{kind}_{layer.mixed}"
+                matrices.setdefault(kind, {}).setdefault(name, []).append(kernels)
+    return {
+        kind: {name: tf.transpose(tf.concat(kernels, 2), [0, 2, 1, 3]) for name, kernels in sizes.items()}
+        for kind, sizes in matrices.items()
+    }
+
+
+def _normalizations(supernet: Supernet) -> tf.Tensor:
+    """Returns the factors (9, n) of NORMALIZED, the largest 1 / sqrt(moving variance), with edges as in `_stacks`."""
+    columns = []
+    for cell in supernet.cells:
+        for layer in cell.sources:
+            factors = tf.split(tf.math.rsqrt(layer.moving_variance + EPSILON), layer.norm_channels)
+            largest = [tf.reduce_max(tf.reshape(factor, [-1, layer.mixed]), -1) for factor in factors]
+            largest += [tf.ones([layer.edges])] * (len(NORMALIZED) - len(largest))
+            columns.append(tf.stack([tf.broadcast_to(values, [layer.edges]) for values in largest]))
+    return tf.concat(columns, 1)

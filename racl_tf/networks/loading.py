@@ -1,0 +1,28 @@
+"""Trained networks from files."""
+
+import os
+import pathlib
+import zipfile
+
+import keras
+
+from racl_tf.errors import UsageError
+
+
+def load_network(path: str | os.PathLike[str]) -> keras.Model:
+    """Returns the Keras model in a `.keras` or `.h5` file, of one of this package's networks or any other.
+
+    Raises:
+        UsageError: there is none in it, or the file is damaged.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.suffix not in (".keras", ".h5"):
+        raise UsageError(
+            f"{os.fspath(path)!r} is no model. Give a .keras file, an .h5 file or the folder of a SavedModel."
+        )
+    if path.suffix == ".keras" and path.is_file() and not zipfile.is_zipfile(path):
+        raise UsageError(f"{os.fspath(path)!r} is damaged or no .keras file. Save the model again.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{os.fspath(path)!r} cannot be loaded as a Keras model: {error}") from None

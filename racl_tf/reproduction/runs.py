@@ -1,0 +1,57 @@
+"""The steps that compare many networks: the paper's tables and figures, and the study over seeds."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from racl_tf.errors import UsageError, unknown
+from racl_tf.files import write_json, write_text
+from racl_tf.reproduction.experiment_store import ExperimentStore
+from racl_tf.reproduction.pages import reproduce, sizes
+from racl_tf.reproduction.paper_tables import EXHIBITS
+from racl_tf.reproduction.study import run_systems
+from racl_tf.reproduction.study_report import Study
+from racl_tf.reproduction.system import System
+
+
+def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
+    """Makes the tables and figures of a configuration in `workdir` and returns the paths of their pages."""
+    names = config.exhibits or tuple(EXHIBITS)
+    known = [name for name, settings in config.items() if isinstance(settings, ConfigDict)]
+    for dataset in config.datasets:
+        if dataset not in known:
+            raise unknown("data set of the reproduction", dataset, known)
+    folder = pathlib.Path(workdir).expanduser()
+    stores = {dataset: ExperimentStore(config[dataset], folder / "parts") for dataset in config.datasets}
+    if not stores:
+        raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
+    return reproduce(names, stores, folder, extra=_given(config.networks))
+
+
+def run_study(config: ConfigDict, workdir: str) -> Study:
+    """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
+    folder = pathlib.Path(workdir).expanduser()
+    outcomes = run_systems(config, folder / "parts")
+    made = [outcome for runs in outcomes.values() for outcome in runs]
+    minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
+    notes = (
+        f"{sizes(ExperimentStore(config, folder))}; trained under {config.train.defence!r}, from seeds "
+        f"{config.seed} to {config.seed + config.study.seeds - 1}.",
+        f"{len(made)} networks, {minutes:.0f} min in all. Made by {versions}.",
+    )
+    study = Study(outcomes, config.study.attacks[-1], notes)
+    write_text(folder / "study.md", study.markdown() + "\n![](study.png)\n")
+    write_json(folder / "study.json", study.to_dict())
+    study.plot(folder / "study.png")
+    return study
+
+
+def _given(named: tuple[str, ...]) -> tuple[System, ...]:
+    """Returns the systems of NAME=PATH, where a path may also be a name in the registry."""
+    systems: dict[str, System] = {}
+    for text in named:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path) or name in systems:
+            raise UsageError(f"Networks are named once each, as NAME=PATH. Received: {', '.join(named)}.")
+        systems[name] = System(name, str(pathlib.Path(path).expanduser()))
+    return tuple(systems.values())

@@ -1,0 +1,61 @@
+"""The step of a run that chooses among the architectures that its search's distribution draws."""
+
+import logging
+
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import make_attack
+from racl_tf.data import split_halves
+from racl_tf.errors import UsageError
+from racl_tf.files import write_text
+from racl_tf.reporting import draw_genotype
+from racl_tf.runs.common import load_data
+from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.search import load_search
+from racl_tf.search.sampling import sample_architectures
+from racl_tf.search.sampling_result import SamplingResult
+from racl_tf.seeding import derive
+from racl_tf.space import Genotype
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
+    """Chooses by confidence among a finished search's architectures and writes them to `workdir/choose`.
+
+    There are genotype.json and .png, choice.txt and choice.json. The images are of the half of the training set that
+    the supernet's weights were not trained on. Returns the choice, or its genotype if it was made before.
+
+    Raises:
+        UsageError: there is no finished search, or not enough images.
+    """
+    step = StepFolder(workdir, "choose", config, ("attack", "search", "choose"))
+    result, settings, threat = step.path / "genotype.json", config.choose, config.attack
+    if result.exists():
+        _LOGGER.info("The choice in %s is finished.", step.path)
+        return Genotype.load(result)
+    plan = make_attack(settings.attack, threat.eps, threat.step_size, threat.norm)
+    if len(plan) > 1:
+        raise UsageError(f"Candidates are attacked by one attack, not by the ensemble {settings.attack!r}. Try pgd5.")
+    search = load_search(config, workdir)
+    _, unseen = split_halves(load_data(config).train, seed=derive(config.seed, "halves"))
+    if len(unseen) < settings.images:
+        raise UsageError(
+            f"The half of the training set that weights were not trained on has {len(unseen)} images, fewer than "
+            f"choose.images={settings.images}. Ask for fewer."
+        )
+    folder = step.begin()
+    choice = sample_architectures(
+        search,
+        unseen.take(range(settings.images)),
+        attack=plan[0],
+        samples=settings.samples,
+        top=settings.top,
+        batch_size=config.evaluate.batch_size,
+        seed=config.seed,
+    )
+    write_text(folder / "choice.txt", str(choice))
+    choice.save(folder / "choice.json")
+    draw_genotype(choice.genotype, folder / "genotype.png")
+    choice.genotype.save(result)
+    return choice

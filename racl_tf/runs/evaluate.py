@@ -1,0 +1,50 @@
+"""The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import Classifier, make_attack
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import (
+    Evaluation,
+    MaskingReport,
+    check_for_masking,
+    evaluate,
+    load_classifier,
+)
+from racl_tf.files import read_json, write_json
+from racl_tf.runs.common import load_data
+from racl_tf.runs.folder import StepFolder, network_path
+
+
+def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
+    """Attacks a model on the test set and looks for signs of gradient masking.
+
+    Writes outcomes.npz and results.json to `workdir/evaluate`.
+    """
+    settings, threat = config.evaluate, config.attack
+    if not settings.attacks:
+        raise UsageError("There is nothing to attack by. Give --attacks=fgsm,pgd20, or leave it out for all.")
+    model = load_attacked_model(config, workdir)
+    step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
+    attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
+    test = load_data(config).test
+    model.check(test.images([0]), test.y)
+    folder = step.begin()
+    options = {"batch_size": settings.batch_size, "seed": config.seed}
+    evaluation = evaluate(model, test, attacks, folder=folder, **options)
+    results, findings = folder / "results.json", None
+    if results.exists():
+        masking = read_json(results).get("masking")
+        return evaluation, MaskingReport.from_dict(masking) if masking else None
+    if settings.check_images:
+        findings = check_for_masking(
+            model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
+        )
+    record = {"dataset": config.data.name, "model": settings.model or "train/best.keras", **evaluation.to_dict()}
+    write_json(results, record | ({"masking": findings.to_dict()} if findings else {}))
+    return evaluation, findings
+
+
+def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:
+    settings = config.evaluate
+    return load_classifier(settings.model or network_path(workdir), bounds=settings.bounds)

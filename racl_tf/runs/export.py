@@ -1,0 +1,23 @@
+"""The export of a run's trained network."""
+
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from racl_tf.export import export_saved_model, verify_saved_model
+from racl_tf.networks.loading import load_network
+from racl_tf.runs.common import load_data
+from racl_tf.runs.folder import network_path
+
+
+def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
+    """Exports the best checkpoint to `workdir/saved_model` and compares it, reloaded, on test images.
+
+    Returns the path and the largest difference of logits.
+    """
+    network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / "saved_model"
+    dataset = load_data(config)
+    if not path.exists():
+        export_saved_model(network, path, class_names=dataset.class_names)
+    return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))

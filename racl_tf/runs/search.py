@@ -1,0 +1,149 @@
+"""The search of a run: continues where it was interrupted and, once finished, only reads its result."""
+
+import logging
+
+import keras
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import pgd
+from racl_tf.data import (
+    Dataset,
+    search_batches,
+    split_halves,
+    steps_per_epoch,
+)
+from racl_tf.errors import UsageError
+from racl_tf.networks.supernet import Supernet
+from racl_tf.reporting import draw_genotype, plot_search
+from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
+from racl_tf.runs.folder import StepFolder
+from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
+from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.modes import search_mode
+from racl_tf.search.racl_search import RACLSearch
+from racl_tf.seeding import derive
+from racl_tf.space import Genotype, random_genotype
+from racl_tf.training import callbacks
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_search(config: ConfigDict, workdir: str) -> Genotype:
+    """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
+    step = StepFolder(workdir, "search", config, ("attack", "search"))
+    result = step.path / "genotype.json"
+    if result.exists():
+        _LOGGER.info("The search in %s is finished.", step.path)
+        return Genotype.load(result)
+    settings, name = config.search, f"{config.data.name}, seed {config.seed}"
+    if search_mode(settings.mode).architecture is None:
+        genotype = random_genotype(derive(config.seed, "random cells"), name=name)
+        draw_genotype(genotype, step.begin() / "genotype.png")
+        genotype.save(result)
+        return genotype
+    dataset = load_data(config)
+    weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
+    steps = steps_per_epoch(weights, settings.batch_size)
+    with strategy().scope():
+        model = make_search(config, dataset, steps * settings.epochs)
+        folder = step.begin()
+        checkpoints = callbacks.Checkpoints(model, folder / "checkpoints")
+        first_epoch = checkpoints.restore()
+    stream = search_batches(
+        weights,
+        architecture,
+        settings.batch_size,
+        seed=config.seed,
+        augmentation=augmentation(config),
+        first_epoch=first_epoch,
+    )
+    model.fit(
+        stream,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            WarmUp(settings.warmup_epochs),
+            callbacks.StopOnDivergence(),
+            ArchitectureLog(folder / "architecture.jsonl"),
+            StepFile(folder / "steps.csv"),
+            callbacks.HistoryFile(folder / "history.csv"),
+            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            callbacks.Progress(settings.epochs, "search"),
+            checkpoints,
+        ],
+    )
+    genotype = model.genotype(name)
+    draw_genotype(genotype, folder / "genotype.png")
+    plot_search(folder / "steps.csv", folder / "architecture.jsonl", folder / "search.png")
+    genotype.save(result)
+    return genotype
+
+
+def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
+    """Returns the compiled search model of a configuration."""
+    set_precision(config)
+    settings, threat, mode = config.search, config.attack, search_mode(config.search.mode)
+    if mode.architecture is None:
+        raise UsageError(f"Nothing is trained in search mode {settings.mode!r}. Use `racl_tf.space.random_genotype`.")
+    attack = None
+    if settings.attack_steps:
+        attack = pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm)
+    constraint = None
+    if mode.constrained:
+        constraint = ConfidenceConstraint(
+            eta=settings.eta,
+            rho=settings.rho,
+            reduction=settings.reduction,
+            target=settings.target,
+            form=settings.form,
+            scale_free=settings.scale_free,
+        )
+    model = RACLSearch(
+        Supernet(
+            dataset.num_classes,
+            channels=settings.channels,
+            cells=settings.cells,
+            input_shape=dataset.input_shape,
+            partial=mode.partial if settings.partial is None else settings.partial,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=derive(config.seed, "supernet"),
+        ),
+        mode.architecture(settings.sigma, settings.normalize),
+        constraint,
+        norms=settings.norms,
+        norms_batch_norm=settings.norms_batch_norm,
+        updates=settings.updates,
+        second_order=settings.second_order,
+        attack=attack,
+        seed=config.seed,
+    )
+    model.compile(
+        sgd(settings, total_steps),
+        keras.optimizers.Adam(settings.architecture_learning_rate, beta_1=0.5, beta_2=0.999),
+        weight_decay=settings.weight_decay,
+        architecture_weight_decay=settings.architecture_weight_decay,
+        clip_norm=settings.clip_norm,
+    )
+    return model
+
+
+def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
+    """Returns the search model of a finished search, as its last epoch left it.
+
+    Raises:
+        UsageError: the search in `workdir` is not finished, was begun with other settings, or drew cells at random.
+    """
+    step = StepFolder(workdir, "search", config, ("attack", "search"))
+    if not (step.path / "genotype.json").exists():
+        raise UsageError(f"There is no finished search {str(step.path)!r}. Run racl-search with this --workdir first.")
+    dataset = load_data(config)
+    steps = steps_per_epoch(
+        split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
+    )
+    model = make_search(config, dataset, steps * config.search.epochs)
+    callbacks.Checkpoints(model, step.path / "checkpoints").restore()
+    return model

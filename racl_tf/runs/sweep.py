@@ -1,0 +1,42 @@
+"""The sweeps of a run: robust accuracy over the radius and over the steps."""
+
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import make_attack
+from racl_tf.evaluation import (
+    Sweep,
+    sweep_eps,
+    sweep_steps,
+)
+from racl_tf.evaluation.sweep import rising
+from racl_tf.files import write_json
+from racl_tf.reporting import plot_sweeps
+from racl_tf.runs.common import load_data
+from racl_tf.runs.evaluate import load_attacked_model
+from racl_tf.runs.folder import StepFolder
+
+
+def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
+    """Sweeps attacks over their radius and PGD over its steps, and writes curves and pictures to `workdir/sweep`."""
+    model, settings, threat = load_attacked_model(config, workdir), config.sweep, config.attack
+    step = StepFolder(workdir, "sweep", config, ("attack", "evaluate", "sweep"))
+    attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
+    rising("epsilons", settings.epsilons)
+    rising("steps", settings.steps)
+    (longest,) = make_attack(f"pgd{settings.steps[-1]}", threat.eps, threat.step_size, threat.norm)
+    test = load_data(config).test
+    model.check(test.images([0]), test.y)
+    folder = step.begin()
+    options = {"batch_size": config.evaluate.batch_size, "seed": config.seed}
+    over_eps = {
+        name: sweep_eps(model, test, plan, settings.epsilons, folder=folder / name, **options)
+        for name, plan in attacks.items()
+    }
+    over_steps = {"pgd": sweep_steps(model, test, longest, settings.steps, folder=folder / "steps", **options)}
+    plot_sweeps(over_eps, folder / "eps.png")
+    plot_sweeps(over_steps, folder / "steps.png")
+    sweeps = {f"{name} over eps": sweep for name, sweep in over_eps.items()} | {"pgd over steps": over_steps["pgd"]}
+    for name, sweep in sweeps.items():
+        sweep.save(folder / f"{name.replace(' ', '_')}.csv")
+    write_json(folder / "results.json", {name: sweep.to_dict() for name, sweep in sweeps.items()})
+    return sweeps

@@ -1,0 +1,125 @@
+"""The training of a run, under a defence."""
+
+import logging
+import pathlib
+
+import keras
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from racl_tf.attacks import pgd
+from racl_tf.data import (
+    Dataset,
+    batches,
+    hold_out,
+    steps_per_epoch,
+)
+from racl_tf.defences import make_defence
+from racl_tf.errors import UsageError
+from racl_tf.files import read_table, write_json
+from racl_tf.networks.ensemble import Ensemble
+from racl_tf.networks.registry import make_network, network_options
+from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
+from racl_tf.runs.folder import StepFolder
+from racl_tf.seeding import derive
+from racl_tf.space import Genotype
+from racl_tf.training import callbacks
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
+    """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint."""
+    network = _network(config, workdir)
+    step = StepFolder(workdir, "train", config, ("attack", "train"))
+    best, finished, used = (step.path / name for name in ("best.keras", "finished.json", "genotype.json"))
+    if finished.exists():
+        _LOGGER.info("The training in %s is finished.", step.path)
+        return best
+    if isinstance(network, Genotype) and used.exists() and Genotype.load(used) != network:
+        raise UsageError(
+            f"The training in {str(step.path)!r} was begun with another genotype. Choose another --workdir."
+        )
+    settings, dataset = config.train, load_data(config)
+    rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
+    steps = steps_per_epoch(rest, settings.batch_size)
+    with strategy().scope():
+        trainer = make_trainer(config, network, dataset, steps * settings.epochs)
+        folder = step.begin()
+        checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
+        first_epoch = checkpoints.restore()
+    if genotype := getattr(trainer.network, "genotype", None):
+        genotype.save(used)
+    validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+    monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
+    stream = batches(
+        rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
+    )
+    trainer.fit(
+        stream,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            callbacks.StopOnDivergence(),
+            callbacks.BestNetwork(best, folder / "history.csv", monitor=monitor),
+            callbacks.HistoryFile(folder / "history.csv"),
+            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            callbacks.Progress(settings.epochs, "training"),
+            checkpoints,
+        ],
+    )
+    history = read_table(folder / "history.csv")
+    chosen = max(history, key=lambda row: float(row[monitor]))
+    write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
+    return best
+
+
+def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
+    """Returns the compiled trainer of a configuration, of a network that `make_network` knows."""
+    set_precision(config)
+    settings, threat = config.train, config.attack
+    sizes = {name: settings[name] for name in ("channels", "cells", "growth") if settings[name] is not None}
+    options = {name: size for name, size in sizes.items() if name in network_options(network)}
+    options |= {name: settings[name] for name in ("auxiliary", "drop_path") if settings[name]}
+    defence = make_defence(
+        settings.defence, eps=threat.eps, step_size=threat.step_size, steps=settings.attack_steps, norm=threat.norm
+    )
+    members = [
+        make_network(
+            network,
+            dataset.num_classes,
+            input_shape=dataset.input_shape,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=derive(config.seed, f"network{index or ''}"),
+            **options,
+        )
+        for index in range(defence.members)
+    ]
+    validation = None  # what is trained on clean images is chosen by its accuracy on them
+    if getattr(defence, "attack", None) is not None:
+        validation = pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
+    trainer = AdversarialTrainer(
+        members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed
+    )
+    trainer.compile(sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    return trainer
+
+
+def _network(config: ConfigDict, workdir: str) -> str | Genotype:
+    """Returns what is trained: a name in the registry, or the genotype that was given or searched."""
+    name = config.train.network
+    if name and not name.lower().endswith(".json"):
+        return name
+    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / "search" / "genotype.json")
+    if not name and not path.exists():
+        raise UsageError(
+            f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "
+            "network or a genotype's .json file: --config.train.network=racl."
+        )
+    return Genotype.load(path)

@@ -1,0 +1,79 @@
+"""Keras callbacks of a search: the warm-up, and what is logged of the architecture and the constraint."""
+
+import json
+import logging
+import pathlib
+
+import keras
+
+from racl_tf.files import write_table, write_text
+from racl_tf.search.statistics import architecture_statistics
+from racl_tf.training.callbacks import Logs, finished_rows, format_figure
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class WarmUp(keras.callbacks.Callback):
+    """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
+
+    Arguments:
+        epochs: how many.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        searching = epoch >= self.epochs
+        if searching != self.model.searching:
+            self.model.searching = searching
+            self.model.make_train_function(force=True)
+            phase = "The architecture is trained from now on." if searching else "The architecture is fixed (warm-up)."
+            _LOGGER.info("Epoch %d: %s", epoch + 1, phase)
+
+
+class ArchitectureLog(keras.callbacks.Callback):
+    """Adds `architecture_statistics` to each epoch's logs and appends them, with the genotype, to a file.
+
+    Arguments:
+        path: of a file of one JSON object a line, or None; a resumed run continues it.
+    """
+
+    def __init__(self, path: pathlib.Path | None = None) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        statistics = architecture_statistics(self.model.architecture)
+        if logs is not None:
+            logs.update(statistics)
+        if self.path is not None:
+            lines = self.path.read_text().splitlines()[:epoch] if self.path.exists() else []
+            entry = {"epoch": epoch + 1, "genotype": str(self.model.genotype()), **statistics}
+            write_text(self.path, "\n".join([*lines, json.dumps(entry)]) + "\n")
+
+
+class StepFile(keras.callbacks.Callback):
+    """Writes what the constraint was at every step: mu_F, sigma_F, c, probability, theta.
+
+    Arguments:
+        path: of a CSV file, written at each epoch's end; a resumed run continues where it resumes.
+    """
+
+    names = ("mu_F", "sigma_F", "constraint", "probability", "theta")
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.rows = finished_rows(self.path, epoch)
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        values = {name: format_figure(logs[name]) if logs and name in logs else "" for name in self.names}
+        self.rows.append({"epoch": str(self.epoch + 1), "step": str(batch + 1), **values})
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        write_table(self.path, self.rows)

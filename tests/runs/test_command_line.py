@@ -1,0 +1,118 @@
+"""The programs as a user starts them: help, and mistakes that end in one paragraph and status 1."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart", "reproduce", "study", "choose")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_lists_the_flags(run: Run, program: str) -> None:
+    result = run(program, "--help")
+    assert "--config:" in result.stdout
+    assert "--workdir:" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config=digitz"], "Did you mean 'digits'?"),
+        (["--config=digits:smoked"], "Did you mean 'smoke'?"),
+        (["--config=missing.py"], "no configuration file 'missing.py'"),
+        (["--config=digits", "--config.serach.epochs=2"], 'Did you mean "search"'),
+        (["--config=digits", "--config.search.epochs=two"], "invalid literal for int()"),
+        (["--config=digits", "--workdri=somewhere"], "Did you mean: workdir"),
+        (["stray"], "not flags: stray"),
+        (["--config=digits", "--config.search.mod=racl"], """Did you mean "mode" instead of "mod"?"""),
+        (["--config=digits", "--config.search.epochs=0"], "search.epochs must be a positive integer."),
+        (["--config=digits", "--config.search.target=nan"], "search.target must be a finite number."),
+        (["--config=digits", "--config.train.momentum=2"], "train.momentum must be in [0, 1)."),
+        (["--config=digits", "--config.train.weight_decay=-1"], "train.weight_decay must be a number of at least 0."),
+        (["--config=digits", "--config.seed=-1"], "seed must be an integer of at least 0."),
+        (
+            ["--config=digits:smoke", "--config.search.warmup_epochs=2"],
+            "must be below search.epochs. Received: 2 and 2.",
+        ),
+        (["--config=digits", "--workdir="], "Received --workdir= without a folder."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_paragraph(
+    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+) -> None:
+    result = run("search", f"--workdir={tmp_path}/run", *arguments)
+    assert_one_paragraph(result, expected)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config.data.name=digit"], "Did you mean 'digits'?"),
+        (["--config.search.eta=0.3"], "eta=0.3"),
+        (["--config.search.channels=6"], "channels=6, partial=4"),
+        (["--config.search.batch_size=5000"], "batch size"),
+    ],
+)
+def test_a_mistake_in_a_setting_is_one_paragraph(
+    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+) -> None:
+    assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_by_data_set_are_checked(run: Run, tmp_path: pathlib.Path) -> None:
+    start = ["--config=reproduction:smoke", f"--workdir={tmp_path}/run"]
+    assert_one_paragraph(
+        run("reproduce", *start, "--config.digits.train.epochs=0"),
+        "digits.train.epochs must be a positive integer. Received: digits.train.epochs=0.",
+    )
+
+
+def test_a_configuration_that_is_no_python_is_said(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "mine.py").write_text("def get_config(:\n")
+    result = run("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
+    assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
+
+
+_SWALLOWED = """
+import signal, time, weakref
+from racl_tf.runs.command_line import interruptible
+
+class Thing: pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with interruptible():
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        print("swallowed", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    time.sleep(1.5)
+    print("ended")
+"""
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _SWALLOWED], cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert result.stdout.split() == ["swallowed", "ended"], result.stderr
+    assert "Exception ignored" in result.stderr
+
+
+def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:
+    """The error comes alone, after "Error:", without a traceback or a blank line."""
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert expected in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert "\n\n" not in result.stderr
