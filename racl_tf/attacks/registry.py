@@ -26,7 +26,7 @@ def mim(eps: float, step_size: float, steps: int, *, decay: float = 1.0, **optio
 
 
 def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str, GradientAttack]:
-    """Returns the attacks of the paper's evaluation (there L-infinity) by their names.
+    """Returns the attacks of the paper's evaluation (Section 3.2, in L-infinity) by their names.
 
     >>> list(standard_suite(8 / 255, 2 / 255))
     ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']

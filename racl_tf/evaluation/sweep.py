@@ -113,7 +113,7 @@ def sweep_eps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the radius of the ball.
+    """Returns robust accuracy over the radius of the ball (Section 3.4).
 
     The radii are one ensemble of attacks, from the smallest on, of which each is made on what still stands. An image
     broken at one radius is not attacked at any larger one, whose ball holds the image that broke it, so the curve
@@ -160,7 +160,7 @@ def sweep_steps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the number of steps, from one run of the most steps.
+    """Returns robust accuracy over the number of steps (Section 3.4), from one run of the most steps.
 
     An image that falls after s steps stands at every smaller number and has fallen at every larger one, so the
     curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks that plan

@@ -68,7 +68,7 @@ class OperationNorms(keras.layers.Layer):
         return self.reading == "operator" and name.startswith("depthwise")
 
     def measure(self, supernet: Supernet) -> tf.Tensor:
-        """Takes one step of power iteration and returns ln(lambda_o) (cells, 14, 8), -inf for zero.
+        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero.
 
         `supernet` is the one this was made for, or one of equal shape.
         """
