@@ -86,6 +86,15 @@ def test_every_file_that_a_page_names_is_there(page: pathlib.Path) -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_every_dotted_name_stands_for_something() -> None:
+    """In pages and in docstrings."""
+    texts = [path.read_text() for path in [*PAGES, *(ROOT / "racl_tf").rglob("*.py")]]
+    names = {name for text in texts for name in re.findall(r"`(racl_tf(?:\.\w+)+)`", text)}
+    assert len(names) > 20
+    for name in names:
+        assert resolve(name) is not None
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_has_an_entry(package: str) -> None:
     page = (DOCS / f"api/{package}.md").read_text()
