@@ -45,7 +45,7 @@ def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
 
     @tf.function(autograph=False)
     def run() -> list[tf.Tensor]:
-        log_norms = search.norms.measure(search.supernet)
+        log_norms = search.norms.measure()
         with tf.GradientTape() as tape:
             constant = network_constant(*search.architecture.parameters(), log_norms, search.cell_types)
             constraint.set_target(constant)

@@ -32,22 +32,25 @@ class OperationNorms(keras.layers.Layer):
 
     Arguments:
         supernet: whose operations are measured.
-        reading: "matrix", the paper's: the norm of a kernel reshaped to (out, in * k * k); "operator": the
+        norm_kind: "matrix", the paper's: the norm of a kernel reshaped to (out, in * k * k); "operator": the
             norm of the convolution itself, for a depthwise kernel the largest magnitude of its frequency response.
         batch_norm: whether each normalisation's factor, the largest of 1 / sqrt(moving variance), is included.
 
     Raises:
-        UsageError: the reading is unknown.
+        UsageError: the kind of norm is unknown.
 
     Differences from the paper:
         An overlapping max pool's constant is up to 3, not 1; the paper's 1 is kept. `batch_norm` is not in the paper.
     """
 
-    def __init__(self, supernet: Supernet, *, reading: str = "matrix", batch_norm: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, supernet: Supernet, *, norm_kind: str = "matrix", batch_norm: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        if reading not in NORM_KINDS:
-            raise unknown("reading of an operation's norm", reading, NORM_KINDS)
-        self.reading = reading
+        if norm_kind not in NORM_KINDS:
+            raise unknown("kind of an operation's norm", norm_kind, NORM_KINDS)
+        self.supernet = supernet
+        self.norm_kind = norm_kind
         self.batch_norm = batch_norm
         self._vectors = {
             name: self.add_weight(
@@ -65,13 +68,11 @@ class OperationNorms(keras.layers.Layer):
         self.built = True
 
     def _is_exact(self, name: str) -> bool:
-        return self.reading == "operator" and name.startswith("depthwise")
+        return self.norm_kind == "operator" and name.startswith("depthwise")
 
-    def measure(self, supernet: Supernet) -> tf.Tensor:
-        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero.
-
-        `supernet` is the one this was made for, or one of equal shape.
-        """
+    def measure(self) -> tf.Tensor:
+        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero."""
+        supernet = self.supernet
         norms = {
             kind: tf.concat([self._norms(name, stack) for name, stack in stacks.items()], 1)
             for kind, stacks in _stacks(supernet).items()

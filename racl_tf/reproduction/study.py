@@ -117,7 +117,7 @@ def _figures(store: ExperimentStore, system: System) -> dict[str, float]:
     if not kept.exists():
         network = load_network(store.train(system))
         pair = lipschitz_bounds(network, store.data.test.images(np.arange(min(len(store.data.test), _SLOPES))))
-        surrogates = {f"ln surrogate, {reading}": log_surrogate(network, reading=reading) for reading in NORM_KINDS}
+        surrogates = {f"ln surrogate, {kind}": log_surrogate(network, norm_kind=kind) for kind in NORM_KINDS}
         bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}
         write_json(kept, surrogates | bounds)
     return read_json(kept)

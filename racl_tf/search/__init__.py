@@ -1,5 +1,6 @@
 """The search: distributions of architectures, the constraint on them, the training step, and what it found."""
 
+from racl_tf.search.architecture import Architecture
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
@@ -12,6 +13,7 @@ from racl_tf.search.statistics import architecture_statistics
 
 __all__ = [
     "SEARCH_MODES",
+    "Architecture",
     "ArchitectureLog",
     "ConfidenceConstraint",
     "LogNormalArchitecture",

@@ -10,13 +10,13 @@ import tensorflow_probability as tfp
 
 from racl_tf.errors import UsageError
 from racl_tf.lipschitz.surrogate import LogNormal
-from racl_tf.search.point_architecture import PointArchitecture
+from racl_tf.search.architecture import Architecture, log_weights_of_pc_darts
 
 SIGMA_RANGE = (1e-3, 1.0)
 
 
 @keras.saving.register_keras_serializable("racl_tf")
-class LogNormalArchitecture(PointArchitecture):
+class LogNormalArchitecture(Architecture):
     r"""alpha ~ LN(mu_alpha, sigma_alpha^2) and beta ~ LN(mu_beta, sigma_beta^2), all entries independent (Section 2.3).
 
     Draws are reparameterised, exp(mu + sigma * epsilon), so mu and sigma are trained by backpropagation. At the
@@ -33,7 +33,7 @@ class LogNormalArchitecture(PointArchitecture):
     Differences from the paper:
         beta is log-normal too (the "N" after Eq. 11 is a slip).
 
-    >>> alpha, beta = LogNormalArchitecture(sigma=0.1)(tf.constant([0, 1]))
+    >>> alpha, beta = LogNormalArchitecture(sigma=0.1).sample(tf.constant([0, 1]))
     >>> alpha.shape, beta.shape
     (TensorShape([2, 14, 8]), TensorShape([2, 14]))
     """
@@ -51,9 +51,19 @@ class LogNormalArchitecture(PointArchitecture):
             for mu in self.mu
         )
 
-    def _start(self) -> tuple[np.ndarray, np.ndarray]:
-        alpha, beta = super()._start()
-        return alpha - self.sigma**2 / 2, beta - self.sigma**2 / 2
+    def initial_mu(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns where mu starts: sigma^2 / 2 below the logarithms of the mean weights."""
+        alpha, beta = (weights - self.sigma**2 / 2 for weights in log_weights_of_pc_darts())
+        return alpha.astype(np.float32), beta.astype(np.float32)
+
+    def sample(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a reparameterised draw of alpha (2, 14, 8) and beta (2, 14) for a stateless seed, int32 (2,)."""
+        seeds = tf.random.experimental.stateless_split(seed, 2)
+        draws = [
+            tfp.distributions.LogNormal(mean, tf.sqrt(variance)).sample(seed=seeds[index])
+            for index, (mean, variance) in enumerate(self.parameters())
+        ]
+        return self.normalize(*draws)
 
     @property
     def sigma_logits(self) -> list[keras.Variable]:
@@ -68,16 +78,5 @@ class LogNormalArchitecture(PointArchitecture):
             for mu, logit in zip(self.mu, self.sigma_logits, strict=True)
         )
 
-    def call(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a reparameterised draw of alpha (2, 14, 8) and beta (2, 14) for a stateless seed, int32 (2,)."""
-        seeds = tf.random.experimental.stateless_split(seed, 2)
-        draws = [
-            tfp.distributions.LogNormal(mean, tf.sqrt(variance)).sample(seed=seeds[index])
-            for index, (mean, variance) in enumerate(self.parameters())
-        ]
-        return self._normalized(*draws)
-
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["edges"]
-        return {**config, "sigma": self.sigma}
+        return {**super().get_config(), "sigma": self.sigma}

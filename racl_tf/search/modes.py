@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from racl_tf.errors import unknown
+from racl_tf.search.architecture import Architecture
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.point_architecture import PointArchitecture
 
@@ -25,7 +26,7 @@ from racl_tf.search.point_architecture import PointArchitecture
 class SearchMode(NamedTuple):
     """What a search trains."""
 
-    architecture: Callable[[float, str], PointArchitecture] | None
+    architecture: Callable[[float, str], Architecture] | None
     """Makes alpha and beta of the settings `sigma` and `normalize`; None draws cells at random, without a search."""
     constrained: bool = False
     """Whether the network's Lipschitz constant is constrained."""
@@ -33,7 +34,7 @@ class SearchMode(NamedTuple):
     """1 / partial of the channels go through the mixture, if the settings do not say otherwise."""
 
 
-def _log_normal(sigma: float, normalize: str) -> PointArchitecture:
+def _log_normal(sigma: float, normalize: str) -> Architecture:
     return LogNormalArchitecture(sigma=sigma, normalize=normalize)
 
 

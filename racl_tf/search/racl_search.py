@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,17 +12,38 @@ from racl_tf.errors import UsageError, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.lipschitz.surrogate import LogNormal, network_constant
 from racl_tf.networks.supernet import Supernet
-from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.architecture import Architecture
+from racl_tf.search.confidence_constraint import ConfidenceConstraint, ConstraintState
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
-from racl_tf.search.point_architecture import PointArchitecture
-from racl_tf.search.second_order import gradients_of, unrolled_gradients
+from racl_tf.search.second_order import unrolled_gradients
 from racl_tf.seeding import fold
 from racl_tf.space import Genotype
-from racl_tf.training.descent import descend
+from racl_tf.training.descent import descend, gradients_of
 from racl_tf.training.objective import cross_entropy, record, running_means
 
 UPDATES = ("joint", "sequential")
 Batch = tuple[tf.Tensor, tf.Tensor]
+
+
+class SearchPoint(NamedTuple):
+    """Where a step of the search begins."""
+
+    constant: LogNormal
+    """mu_F and sigma_F^2 of the network (Eqs. 8 to 12)."""
+    constraint: ConstraintState | None = None
+    """Where the constraint stands; None in the warm-up and without a constraint."""
+    loss: tf.Tensor | None = None
+    """CE on the architecture's half; None in the warm-up."""
+    logits: tf.Tensor | None = None
+    """The logits of that half (batch, classes)."""
+
+
+class _Part(NamedTuple):
+    """Variables of the architecture that move together, with their optimizer and what weight decay pulls them to."""
+
+    optimizer: keras.Optimizer
+    variables: tuple[keras.Variable, ...]
+    anchors: tuple[tf.Tensor | None, ...]
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -31,11 +52,11 @@ class RACLSearch(keras.Model):
 
     A step takes ((x_w, y_w), (x_a, y_a)), one batch of each half of the training set, and
 
-    1. follows ln(lambda_o) of every operation by power iteration;
+    1. measures ln(lambda_o) of every operation by power iteration (`OperationNorms.measure`);
     2. updates mu and sigma of alpha and beta on (x_a, y_a) by the gradient of
-       CE + theta c + rho/2 c^2 at one reparameterised draw (Eqs. 17 and 18);
-    3. updates theta by rho c (Eq. 19), with the c of the point that 2. started from;
-    4. updates the weights on (x_w, y_w) by the gradient of CE at a fresh draw.
+       CE + theta c + rho/2 c^2 at one reparameterised draw (Eqs. 17 and 18, `update_architecture`);
+    3. updates theta by rho c (Eq. 19, `update_dual`), with the c of the point that 2. started from;
+    4. updates the weights on (x_w, y_w) by the gradient of CE at a fresh draw (`update_weights`).
 
     While `searching` is false (the warm-up, see `racl_tf.search.WarmUp`) 2. and 3. are left out.
     Each step logs loss and accuracy of both halves (running means over the epoch) and, as they
@@ -47,10 +68,10 @@ class RACLSearch(keras.Model):
         architecture: what alpha and beta are: drawn from log-normal distributions by default, RACL's, or a
             `PointArchitecture`.
         constraint: on the network's Lipschitz constant; None searches without.
-        norms: the reading of an operation's norm, "matrix" (the paper's) or "operator" (see `OperationNorms`).
+        norms: the kind of an operation's norm, "matrix" (the paper's) or "operator" (see `OperationNorms`).
         norms_batch_norm: whether norms include the normalisations' factors.
         updates: "joint": mu and sigma from one backward pass (Eq. 18 as printed); "sequential": mu first, then
-            sigma at the new mu.
+            sigma at the new mu, by an optimizer of its own with the same settings.
         second_order: takes the architecture's gradient of CE not at the weights but after one descent step of
             theirs on (x_w, y_w), approximated as by DARTS (Liu et al., 2019, Eqs. 7 and 8).
         attack: searches on images attacked at the current draw; None, the paper's: on clean ones.
@@ -63,7 +84,7 @@ class RACLSearch(keras.Model):
     def __init__(
         self,
         supernet: Supernet,
-        architecture: PointArchitecture | None = None,
+        architecture: Architecture | None = None,
         constraint: ConfidenceConstraint | None = None,
         *,
         norms: str = "matrix",
@@ -80,7 +101,7 @@ class RACLSearch(keras.Model):
         self.supernet = supernet
         self.architecture = LogNormalArchitecture() if architecture is None else architecture
         self.constraint = constraint
-        self.norms = OperationNorms(supernet, reading=norms, batch_norm=norms_batch_norm)
+        self.norms = OperationNorms(supernet, norm_kind=norms, batch_norm=norms_batch_norm)
         self.updates = updates
         self.second_order = second_order
         self.attack = attack
@@ -135,7 +156,12 @@ class RACLSearch(keras.Model):
             architecture_optimizer or keras.optimizers.Adam(6e-4, beta_1=0.5, beta_2=0.999)
         )
         self.optimizer.build(self.supernet.trainable_variables)
-        self.architecture_optimizer.build(self.architecture.trainable_variables)
+        if self.updates == "sequential" and self.architecture.sigma_logits:
+            self.sigma_optimizer = type(self.architecture_optimizer).from_config(
+                self.architecture_optimizer.get_config()
+            )
+        for part in self._architecture_parts():
+            part.optimizer.build(list(part.variables))
         self.weight_decay = weight_decay
         self.architecture_weight_decay = architecture_weight_decay
         self.clip_norm = clip_norm
@@ -154,93 +180,124 @@ class RACLSearch(keras.Model):
 
     def train_step(self, data: tuple[Batch, Batch]) -> dict[str, tf.Tensor]:
         weight_batch, architecture_batch = data
-        log_norms = self.norms.measure(self.supernet)
+        log_norms = self.norms.measure()
         if self.searching:
-            logs = self._architecture_step(architecture_batch, weight_batch, log_norms)
+            point = self.update_architecture(architecture_batch, weight_batch, log_norms)
+            self.update_dual(point)
         else:
-            constant = self._constant(log_norms)
-            logs = {"mu_F": constant.mean, "sigma_F": tf.sqrt(constant.variance)}
-        self._weight_step(weight_batch)
+            point = SearchPoint(self.network_constant(log_norms))
+        self.update_weights(weight_batch)
         self.steps.assign_add(1)
-        shown = [name for name in self._means if self.searching or not name.startswith("architecture")]
-        return {name: self._means[name].result() for name in shown} | logs
+        return self._logs(point)
 
     def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
         images, labels = data
-        record(self._means, "", self(images), labels)
+        logits = self(images)
+        record(self._means, "", cross_entropy(logits, labels), logits, labels)
         return {name: self._means[name].result() for name in ("loss", "accuracy")}
 
-    def _weight_step(self, batch: Batch) -> None:
-        variables = self.supernet.trainable_variables
-        (gradients,) = gradients_of(
-            lambda: record(self._means, "", self._logits(batch, "weights"), batch[1]), variables
-        )
-        descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
+    def network_constant(self, log_norms: tf.Tensor) -> LogNormal:
+        """Returns (mu_F, sigma_F^2) of the architecture as it stands (Eqs. 8 to 12).
 
-    def _architecture_step(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> dict[str, tf.Tensor]:
-        if self.constraint is not None:
-            self.constraint.set_target(self._constant(log_norms))
-        starts = zip(self.architecture.mu, self.architecture.initial_mu(), strict=True)
-        mu = [(variable, start) for variable, start in starts if variable.trainable]
-        sigma = [(variable, None) for variable in self.architecture.sigma_logits]
-        groups = [mu + sigma] if self.updates == "joint" or not sigma else [mu, sigma]
-        logs: dict[str, tf.Tensor] = {}
-        for group in groups:
-            variables, anchors = zip(*group, strict=True)
-            if logs:  # the second half of a step is the optimizer's same step
-                self.architecture_optimizer.iterations.assign_sub(1)
-            gradients, logs = self._architecture_gradients(batch, weight_batch, log_norms, variables, logs)
-            decay = self.architecture_weight_decay
-            descend(self.architecture_optimizer, gradients, variables, weight_decay=decay, anchors=anchors)
-        if self.constraint is not None:
-            self.constraint.update_dual(logs["constraint"])
-            logs["theta"] = tf.convert_to_tensor(self.constraint.theta)
-        return logs
-
-    def _architecture_gradients(
-        self,
-        batch: Batch,
-        weight_batch: Batch,
-        log_norms: tf.Tensor,
-        variables: Sequence[keras.Variable],
-        first: dict[str, tf.Tensor],
-    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns the gradients of Eq. 18, and what is logged of the point where a step starts."""
-        logs: dict[str, tf.Tensor] = {}
-
-        def objective() -> tf.Tensor:
-            logits = self._logits(batch, "architecture")
-            loss = cross_entropy(logits, batch[1]) if first else record(self._means, "architecture_", logits, batch[1])
-            constant = self._constant(log_norms)
-            logs.update({"mu_F": constant.mean, "sigma_F": tf.sqrt(constant.variance)})
-            if self.constraint is None:
-                return loss
-            state = self.constraint.evaluate(constant)
-            logs.update({"constraint": state.violation, "probability": state.probability})
-            return loss + self.constraint.penalty(state.violation)
-
-        def training_loss() -> tf.Tensor:
-            return cross_entropy(self._logits(weight_batch, "architecture"), weight_batch[1])
-
-        if not self.second_order:
-            (gradients,) = gradients_of(objective, variables)
-        else:
-            weights, rate = self.supernet.trainable_variables, self.optimizer.learning_rate
-            statistics = self.supernet.non_trainable_variables
-            gradients = unrolled_gradients(objective, training_loss, variables, weights, rate, statistics)
-        return gradients, first or logs
-
-    def _logits(self, batch: Batch, stream: str) -> tf.Tensor:
-        """Returns the logits in training mode at this step's draw of a stream."""
-        alpha, beta = self.architecture(fold(self.seed, f"search/{stream}", self.steps))
-        return self.supernet(self._attacked(batch, alpha, beta, stream), alpha, beta, training=True)
-
-    def _constant(self, log_norms: tf.Tensor) -> LogNormal:
+        Arguments:
+            log_norms: ln(lambda_o) of every operation (cells, 14, 8), of `OperationNorms.measure`.
+        """
         scale_free = self.constraint is not None and self.constraint.scale_free
         return network_constant(*self.architecture.parameters(), log_norms, self.cell_types, scale_free=scale_free)
 
-    def _attacked(self, batch: Batch, alpha: tf.Tensor, beta: tf.Tensor, stream: str) -> tf.Tensor:
+    def update_architecture(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> SearchPoint:
+        """Moves mu and sigma by the gradient of CE + theta c + rho/2 c^2 (Eqs. 17 and 18).
+
+        Arguments:
+            batch: of the architecture's half.
+            weight_batch: of the weights' half, which the gradient of second order looks at.
+            log_norms: ln(lambda_o) of every operation (cells, 14, 8).
+
+        Returns:
+            The point where the step began.
+        """
+        if self.constraint is not None:
+            self.constraint.set_target(self.network_constant(log_norms))
+        points = []
+        for part in self._architecture_parts():
+            gradients, point = self._architecture_gradients(batch, weight_batch, log_norms, part.variables)
+            decay = self.architecture_weight_decay
+            descend(part.optimizer, gradients, part.variables, weight_decay=decay, anchors=part.anchors)
+            points.append(point)
+        record(self._means, "architecture_", points[0].loss, points[0].logits, batch[1])
+        return points[0]
+
+    def update_dual(self, point: SearchPoint) -> None:
+        """Moves theta by rho c, with the c of the point where the architecture's step began (Eq. 19)."""
+        if self.constraint is not None and point.constraint is not None:
+            self.constraint.update_dual(point.constraint.violation)
+
+    def update_weights(self, batch: Batch) -> None:
+        """Moves the weights by the gradient of CE at a fresh draw, clipped and decayed."""
+        variables = self.supernet.trainable_variables
+        (gradients,), (loss, logits) = gradients_of(lambda: self._cross_entropy(batch, "weights"), variables)
+        record(self._means, "", loss, logits, batch[1])
+        descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
+
+    def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
+        shown = [name for name in self._means if self.searching or not name.startswith("architecture")]
+        logs = {name: self._means[name].result() for name in shown}
+        logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
+        if self.constraint is None or point.constraint is None:
+            return logs
+        logs |= {"constraint": point.constraint.violation, "probability": point.constraint.probability}
+        return logs | {"theta": tf.convert_to_tensor(self.constraint.theta)}
+
+    def _architecture_parts(self) -> list[_Part]:
+        """Returns what moves together: mu and sigma, or one after the other."""
+        starts = zip(self.architecture.mu, self.architecture.initial_mu(), strict=True)
+        mu = [(variable, tf.constant(start, tf.float32)) for variable, start in starts if variable.trainable]
+        sigma: list[tuple[keras.Variable, None]] = [(variable, None) for variable in self.architecture.sigma_logits]
+        if self.updates == "joint" or not sigma:
+            return [_Part(self.architecture_optimizer, *zip(*mu, *sigma, strict=True))]
+        return [
+            _Part(self.architecture_optimizer, *zip(*mu, strict=True)),
+            _Part(self.sigma_optimizer, *zip(*sigma, strict=True)),
+        ]
+
+    def _architecture_gradients(
+        self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor, variables: Sequence[keras.Variable]
+    ) -> tuple[list[tf.Tensor], SearchPoint]:
+        """Returns the gradients of Eq. 17 with respect to some of mu and sigma, and the point they were taken at."""
+
+        def objective() -> tuple[tf.Tensor, SearchPoint]:
+            loss, (_, logits) = self._cross_entropy(batch, "architecture")
+            constant = self.network_constant(log_norms)
+            if self.constraint is None:
+                return loss, SearchPoint(constant, None, loss, logits)
+            state = self.constraint.evaluate(constant)
+            return loss + self.constraint.penalty(state.violation), SearchPoint(constant, state, loss, logits)
+
+        if not self.second_order:
+            (gradients,), point = gradients_of(objective, variables)
+            return gradients, point
+        return unrolled_gradients(
+            objective,
+            lambda: self._cross_entropy(weight_batch, "architecture"),
+            variables,
+            self.supernet.trainable_variables,
+            self.optimizer.learning_rate,
+            self.supernet.non_trainable_variables,
+        )
+
+    def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns CE in training mode at this step's draw of a stream, and again with the logits."""
         images, labels = batch
+        alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
+        images = self._attacked(images, labels, alpha, beta, stream)
+        logits = self.supernet(images, alpha, beta, training=True)
+        loss = cross_entropy(logits, labels)
+        return loss, (loss, logits)
+
+    def _attacked(
+        self, images: tf.Tensor, labels: tf.Tensor, alpha: tf.Tensor, beta: tf.Tensor, stream: str
+    ) -> tf.Tensor:
+        """Returns the images as the attack leaves them at a draw, or as they are."""
         if self.attack is None:
             return images
         context = tf.distribute.get_replica_context()
@@ -256,7 +313,7 @@ class RACLSearch(keras.Model):
             "supernet": serialize(self.supernet),
             "architecture": serialize(self.architecture),
             "constraint": None if self.constraint is None else serialize(self.constraint),
-            "norms": self.norms.reading,
+            "norms": self.norms.norm_kind,
             "norms_batch_norm": self.norms.batch_norm,
             "updates": self.updates,
             "second_order": self.second_order,

@@ -24,7 +24,7 @@ from racl_tf.evaluation.task import classify
 from racl_tf.layers.batch_norm import MOMENTUM
 from racl_tf.lipschitz.bounds import LipschitzPair, steepest_slope, upper_bound
 from racl_tf.networks.supernet import Supernet
-from racl_tf.search.point_architecture import PointArchitecture
+from racl_tf.search.architecture import Architecture
 from racl_tf.search.sampling_result import SampledArchitecture, SamplingResult, operations_of
 from racl_tf.seeding import fold
 from racl_tf.space import OPERATIONS, Genotype, select_genotype
@@ -99,7 +99,7 @@ def sample_architectures(
     return SamplingResult(tuple(candidates), operation_shares(genotypes), samples, len(images), attack, seed)
 
 
-def draw_genotypes(architecture: PointArchitecture, samples: int, *, seed: int = 0) -> list[Genotype]:
+def draw_genotypes(architecture: Architecture, samples: int, *, seed: int = 0) -> list[Genotype]:
     """Returns the genotypes that independent draws of alpha * beta select.
 
     Arguments:

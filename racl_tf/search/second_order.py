@@ -1,32 +1,25 @@
 """The architecture's gradient through one step of the weights, the second order of DARTS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-Loss = Callable[[], tf.Tensor]
+from racl_tf.training.descent import Objective, gradients_of
+
 _RELATIVE_STEP = 0.01
 
 
-def gradients_of(loss: Loss, *groups: Sequence[keras.Variable]) -> list[list[tf.Tensor]]:
-    """Returns the gradients of a loss with respect to each group of variables."""
-    values = [[variable.value for variable in group] for group in groups]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(values)
-        total = loss()
-    return tape.gradient(total, values)
-
-
 def unrolled_gradients(
-    validation_loss: Loss,
-    training_loss: Loss,
+    validation_loss: Objective,
+    training_loss: Objective,
     variables: Sequence[keras.Variable],
     weights: Sequence[keras.Variable],
     rate: tf.Tensor | float,
     state: Sequence[keras.Variable] = (),
-) -> list[tf.Tensor]:
-    r"""Returns the gradient of the validation loss at the weights that one descent step leads to.
+) -> tuple[list[tf.Tensor], Any]:
+    r"""Returns the gradient of the validation loss at the weights that one descent step leads to, and its details.
 
     With $w' = w - \xi \nabla_w L_{train}(w, \alpha)$ it is (Liu et al., 2019, Eqs. 7 and 8)
 
@@ -51,15 +44,16 @@ def unrolled_gradients(
         for weight, value, direction in zip(weights, start, directions, strict=True):
             weight.assign(value + length * direction)
 
-    (descent,) = gradients_of(training_loss, weights)
+    (descent,), _ = gradients_of(training_loss, weights)
     move(descent, -rate)
-    direct, direction = gradients_of(validation_loss, variables, weights)
+    (direct, direction), details = gradients_of(validation_loss, variables, weights)
     epsilon = _RELATIVE_STEP / tf.linalg.global_norm(direction)
     ends = []
     for length in (epsilon, -epsilon):
         move(direction, length)
-        ends += gradients_of(training_loss, variables)
+        ends += gradients_of(training_loss, variables)[0]
     move(direction, 0.0)
     for variable, value in zip(state, kept, strict=True):
         variable.assign(value)
-    return [now - rate * (plus - minus) / (2 * epsilon) for now, plus, minus in zip(direct, *ends, strict=True)]
+    gradients = [now - rate * (plus - minus) / (2 * epsilon) for now, plus, minus in zip(direct, *ends, strict=True)]
+    return gradients, details

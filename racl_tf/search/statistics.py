@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from racl_tf.search.log_normal_architecture import LogNormalArchitecture
+from racl_tf.search.architecture import Architecture
 from racl_tf.space import INPUTS, NODES, OPERATIONS, edges_into
 
 _ZERO = OPERATIONS.index("none")
@@ -10,7 +10,7 @@ _SKIP = OPERATIONS.index("skip_connect")
 _NODE_EDGES = [edges_into(node) for node in range(INPUTS, INPUTS + NODES)]
 
 
-def architecture_statistics(architecture: LogNormalArchitecture) -> dict[str, float]:
+def architecture_statistics(architecture: Architecture) -> dict[str, float]:
     """Returns how far mu has moved since the start, in common and relatively, and how sharp the medians are.
 
     A common factor in all alpha is absorbed by the next cell's batch normalisation, so a

@@ -13,7 +13,7 @@ from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
 from racl_tf.training.descent import descend
-from racl_tf.training.objective import record, running_means
+from racl_tf.training.objective import cross_entropy, record, running_means
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -108,21 +108,23 @@ class AdversarialTrainer(keras.Model):
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
         self.steps.assign_add(1)
-        self._means["loss"].update_state(loss, sample_weight=tf.shape(labels)[0])
-        correct = tf.equal(tf.argmax(logits, -1, labels.dtype), labels)
-        self._means["accuracy"].update_state(tf.cast(correct, tf.float32))
+        record(self._means, "", loss, logits, labels)
         return {name: self._means[name].result() for name in ("loss", "accuracy")}
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = data
-        record(self._means, "", self.network(images, training=False), labels)
+        self._record("", images, labels)
         shown = ["loss", "accuracy"]
         if self.validation_attack is not None:
             seeds = _seeds(fold(self.seed, "train/validation"), images)
             attacked = self.validation_attack.perturb(self.call, images, labels, seeds)
-            record(self._means, "robust_", self.network(attacked, training=False), labels)
+            self._record("robust_", attacked, labels)
             shown += ["robust_loss", "robust_accuracy"]
         return {name: self._means[name].result() for name in shown}
+
+    def _record(self, prefix: str, images: tf.Tensor, labels: tf.Tensor) -> None:
+        logits = self.network(images, training=False)
+        record(self._means, prefix, cross_entropy(logits, labels), logits, labels)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,9 +1,22 @@
-"""One descent step of an optimizer, the same on one device and on several replicas."""
+"""Gradients of a loss and one descent step by them, the same on one device and on several replicas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+Objective = Callable[[], tuple[tf.Tensor, Any]]
+"""Returns a scalar loss, and whatever else is to be known of its computation."""
+
+
+def gradients_of(objective: Objective, *groups: Sequence[keras.Variable]) -> tuple[list[list[tf.Tensor]], Any]:
+    """Returns the gradients of a loss with respect to each group of variables, and what else the objective returns."""
+    values = [[variable.value for variable in group] for group in groups]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        loss, details = objective()
+    return tape.gradient(loss, values), details
 
 
 def descend(

@@ -14,10 +14,10 @@ def running_means(*names: str) -> dict[str, keras.metrics.Mean]:
     return {name: keras.metrics.Mean(name) for name in names}
 
 
-def record(means: dict[str, keras.metrics.Mean], prefix: str, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Adds a batch to the means `prefix + "loss"` and `prefix + "accuracy"` and returns its mean loss."""
-    loss = cross_entropy(logits, labels)
+def record(
+    means: dict[str, keras.metrics.Mean], prefix: str, loss: tf.Tensor, logits: tf.Tensor, labels: tf.Tensor
+) -> None:
+    """Adds a batch to the means `prefix + "loss"` and `prefix + "accuracy"`; `loss` is the mean over its images."""
     correct = tf.equal(tf.argmax(logits, -1, labels.dtype), labels)
     means[f"{prefix}loss"].update_state(loss, sample_weight=tf.shape(labels)[0])
     means[f"{prefix}accuracy"].update_state(tf.cast(correct, tf.float32))
-    return loss

@@ -29,7 +29,7 @@ def largest_singular_value(kernel: np.ndarray) -> float:
     return float(np.sqrt(np.linalg.eigvalsh(kernel.T @ kernel).max()))
 
 
-def plain_norm(kind: str, stride: int, kernels: list[np.ndarray], reading: str) -> float:
+def plain_norm(kind: str, stride: int, kernels: list[np.ndarray], norm_kind: str) -> float:
     """lambda of an operation, by reading 7 of the method, from its kernels (height, width, in, out)."""
     if kind == "max_pool_3x3" or (kind == "skip_connect" and stride == 1):
         return 1.0
@@ -41,14 +41,14 @@ def plain_norm(kind: str, stride: int, kernels: list[np.ndarray], reading: str) 
         if height == width > 1:  # depthwise
             windows = kernel[..., 0]
             response = np.abs(np.fft.fft2(windows, (32, 32), axes=(0, 1))).max()
-            norms.append(response if reading == "operator" else largest_singular_value(windows.reshape(-1, inputs)))
+            norms.append(response if norm_kind == "operator" else largest_singular_value(windows.reshape(-1, inputs)))
         else:
             norms.append(largest_singular_value(kernel.reshape(-1, outputs)))
     return max(norms) if kind == "skip_connect" else math.prod(norms)
 
 
-@pytest.mark.parametrize("reading", NORM_KINDS)
-def test_the_sums_over_edges_and_the_product_over_nodes_and_cells(reading: str) -> None:
+@pytest.mark.parametrize("norm_kind", NORM_KINDS)
+def test_the_sums_over_edges_and_the_product_over_nodes_and_cells(norm_kind: str) -> None:
     genotype = Genotype.from_text(f"normal: {EVERY_KIND} reduce: {EVERY_KIND}")
     network = GenotypeNetwork(genotype, 10, channels=4, cells=3, input_shape=(16, 16, 1))
     total, kinds = 0.0, set()
@@ -61,17 +61,17 @@ def test_the_sums_over_edges_and_the_product_over_nodes_and_cells(reading: str) 
                 kernels = [
                     variable.numpy() for variable in next(layers).trainable_variables if len(variable.shape) == 4
                 ]
-                node += plain_norm(kind, stride, kernels, reading)
+                node += plain_norm(kind, stride, kernels, norm_kind)
                 kinds.add((kind, stride))
             total += math.log(node)
     assert len(kinds) == 2 * len(OPERATION_LAYERS), "every kind is there with both strides"
-    assert log_surrogate(network, reading=reading) == pytest.approx(total, rel=1e-5)
+    assert log_surrogate(network, norm_kind=norm_kind) == pytest.approx(total, rel=1e-5)
 
 
-@pytest.mark.parametrize("reading", NORM_KINDS)
-def test_operations_have_the_norms_that_a_supernet_s_have_with_the_same_kernels(reading: str) -> None:
+@pytest.mark.parametrize("norm_kind", NORM_KINDS)
+def test_operations_have_the_norms_that_a_supernet_s_have_with_the_same_kernels(norm_kind: str) -> None:
     supernet = Supernet(10, channels=4, cells=2, input_shape=(8, 8, 1), partial=1)  # a normal and a reduction cell
-    measured = np.exp(OperationNorms(supernet, reading=reading).measure(supernet).numpy())
+    measured = np.exp(OperationNorms(supernet, norm_kind=norm_kind).measure().numpy())
     assert {source.stride for cell in supernet.cells for source in cell.sources} == {1, 2}
     for cell, layer in enumerate(supernet.cells):
         for edge, (source, node) in enumerate(EDGES):
@@ -82,7 +82,7 @@ def test_operations_have_the_norms_that_a_supernet_s_have_with_the_same_kernels(
                 operation = OPERATION_LAYERS[kind](mixed.mixed, mixed.stride, 0, "float32")
                 operation.build((None, 8, 8, mixed.mixed))
                 assign(operation, kind, mixed, node - max(source + 1, 2))
-                assert operation_norm(operation, reading=reading) == pytest.approx(
+                assert operation_norm(operation, norm_kind=norm_kind) == pytest.approx(
                     measured[cell, edge, index], rel=1e-5
                 )
 
@@ -114,4 +114,4 @@ def test_a_larger_kernel_counts_by_its_logarithm() -> None:
 def test_an_unknown_reading_suggests() -> None:
     network = GenotypeNetwork("racl", 10, channels=4, cells=3, input_shape=(8, 8, 1))
     with pytest.raises(UsageError, match="Did you mean 'matrix'"):
-        log_surrogate(network, reading="matrx")
+        log_surrogate(network, norm_kind="matrx")

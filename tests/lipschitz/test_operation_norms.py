@@ -27,10 +27,10 @@ def supernet() -> Supernet:
 class Plain:
     """lambda of one operation on one edge, by reading 7 of the method."""
 
-    def __init__(self, layer: MixedEdges, position: int, reading: str, batch_norm: bool) -> None:
+    def __init__(self, layer: MixedEdges, position: int, norm_kind: str, batch_norm: bool) -> None:
         self.layer = layer
         self.position = position
-        self.reading = reading
+        self.norm_kind = norm_kind
         self.batch_norm = batch_norm
 
     @property
@@ -39,7 +39,7 @@ class Plain:
 
     def block(self, number: int) -> float:
         windows = self.layer.depthwise[number // 3].numpy()[number % 3, :, :, self.mine, 0]
-        if self.reading == "operator":
+        if self.norm_kind == "operator":
             depthwise = np.abs(np.fft.fft2(windows, (32, 32), axes=(0, 1))).max()
         else:
             depthwise = np.linalg.norm(windows.reshape(-1, self.layer.mixed), 2)
@@ -72,37 +72,37 @@ class Plain:
         return np.prod([self.block(number) for number in BLOCKS[operation]])
 
 
-def plain_norms(supernet: Supernet, reading: str, batch_norm: bool = False) -> np.ndarray:
+def plain_norms(supernet: Supernet, norm_kind: str, batch_norm: bool = False) -> np.ndarray:
     norms = np.empty([len(supernet.cells), len(EDGES), len(OPERATIONS)])
     for cell, layer in enumerate(supernet.cells):
         for edge, (source, node) in enumerate(EDGES):
-            plain = Plain(layer.sources[source], node - max(source + 1, 2), reading, batch_norm)
+            plain = Plain(layer.sources[source], node - max(source + 1, 2), norm_kind, batch_norm)
             norms[cell, edge] = [plain.constant(operation) for operation in OPERATIONS]
     return norms
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("reading", ["matrix", "operator"])
-def test_exact_from_the_start(supernet: Supernet, reading: str, batch_norm: bool) -> None:
-    log_norms = OperationNorms(supernet, reading=reading, batch_norm=batch_norm).measure(supernet).numpy()
-    truth = plain_norms(supernet, reading, batch_norm)
+@pytest.mark.parametrize("norm_kind", ["matrix", "operator"])
+def test_exact_from_the_start(supernet: Supernet, norm_kind: str, batch_norm: bool) -> None:
+    log_norms = OperationNorms(supernet, norm_kind=norm_kind, batch_norm=batch_norm).measure().numpy()
+    truth = plain_norms(supernet, norm_kind, batch_norm)
     np.testing.assert_array_equal(log_norms[..., 0], -np.inf)
     np.testing.assert_allclose(np.exp(log_norms), truth, rtol=1e-5)
     assert len(np.unique(truth[..., 4:].round(7))) == truth[..., 4:].size
 
 
-@pytest.mark.parametrize("reading", ["matrix", "operator"])
-def test_follows_the_weights(supernet: Supernet, reading: str) -> None:
+@pytest.mark.parametrize("norm_kind", ["matrix", "operator"])
+def test_follows_the_weights(supernet: Supernet, norm_kind: str) -> None:
     """After a step of the weights one iteration is near the new norms, the next nearer, and many reach them.
 
     Only kernels whose two largest singular values are almost equal take longer.
     """
-    norms = OperationNorms(supernet, reading=reading)
+    norms = OperationNorms(supernet, norm_kind=norm_kind)
     rng = np.random.default_rng(1)
     for variable in supernet.trainable_variables:
         variable.assign_add(rng.normal(0, 0.1 * variable.numpy().std(), variable.shape))
-    truth = plain_norms(supernet, reading)[..., 1:]
-    measured = [np.exp(norms.measure(supernet).numpy()[..., 1:]) for _ in range(50)]
+    truth = plain_norms(supernet, norm_kind)[..., 1:]
+    measured = [np.exp(norms.measure().numpy()[..., 1:]) for _ in range(50)]
     errors = [np.abs(values / truth - 1) for values in measured]
     assert errors[0].max() < 0.1
     assert errors[1].max() < errors[0].max()
@@ -113,7 +113,7 @@ def test_follows_the_weights(supernet: Supernet, reading: str) -> None:
 
 def test_the_readings_differ_where_kernels_are_depthwise(supernet: Supernet) -> None:
     matrix, operator = (
-        OperationNorms(supernet, reading=reading).measure(supernet).numpy() for reading in ("matrix", "operator")
+        OperationNorms(supernet, norm_kind=norm_kind).measure().numpy() for norm_kind in ("matrix", "operator")
     )
     np.testing.assert_array_equal(matrix[..., :4], operator[..., :4])
     assert (operator[..., 4:] > matrix[..., 4:]).mean() > 0.9
@@ -121,4 +121,4 @@ def test_the_readings_differ_where_kernels_are_depthwise(supernet: Supernet) -> 
 
 def test_unknown_reading_suggests(supernet: Supernet) -> None:
     with pytest.raises(UsageError, match="Did you mean 'operator'"):
-        OperationNorms(supernet, reading="operators")
+        OperationNorms(supernet, norm_kind="operators")

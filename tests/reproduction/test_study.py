@@ -77,7 +77,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
     monkeypatch.setattr(study, "ExperimentStore", FakeLab)
     monkeypatch.setattr(study, "load_network", loaded.append)
     monkeypatch.setattr(study, "lipschitz_bounds", lambda network, images: LipschitzPair(0.0, math.exp(3)))
-    monkeypatch.setattr(study, "log_surrogate", lambda network, reading: {"matrix": -5.0, "operator": -2.0}[reading])
+    monkeypatch.setattr(study, "log_surrogate", lambda _, norm_kind: {"matrix": -5.0, "operator": -2.0}[norm_kind])
     return loaded
 
 

@@ -76,9 +76,7 @@ def test_search_computes_its_architecture_and_constraint_in_float32() -> None:
     for policy in ("float32", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
         search = make_search()
-        constant = network_constant(
-            *search.architecture.parameters(), search.norms.measure(search.supernet), search.cell_types
-        )
+        constant = network_constant(*search.architecture.parameters(), search.norms.measure(), search.cell_types)
         search.constraint.set_target(constant)
         state = search.constraint.evaluate(constant)
         draws = search.architecture(tf.constant([0, 1]))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from racl_tf.errors import UsageError
+from racl_tf.search.architecture import sum_over_node
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
-from racl_tf.search.point_architecture import sum_over_node
 from racl_tf.seeding import fold
 from racl_tf.space import OPERATIONS
 

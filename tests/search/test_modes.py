@@ -74,10 +74,8 @@ def test_the_second_order_is_the_first_where_weights_do_not_move(config: ConfigD
         search = search_of(config, mode="darts", second_order=second_order)
         search.optimizer = keras.optimizers.SGD(rate)
         kept = [weight.numpy() for weight in search.supernet.trainable_variables]
-        log_norms = search.norms.measure(search.supernet)
-        (gradient,), _ = search._architecture_gradients(
-            batch[1], batch[0], log_norms, [search.architecture.mu_alpha], {}
-        )
+        log_norms = search.norms.measure()
+        (gradient,), _ = search._architecture_gradients(batch[1], batch[0], log_norms, [search.architecture.mu_alpha])
         gradients[second_order, rate] = gradient.numpy()
         for weight, value in zip(search.supernet.trainable_variables, kept, strict=True):
             np.testing.assert_array_equal(weight, value)
@@ -102,7 +100,7 @@ def test_a_second_order_search_is_saved_with_its_settings(config: ConfigDict, tm
     again = keras.saving.load_model(tmp_path / "search.keras")
     assert again.second_order
     assert type(again.architecture) is type(search.architecture)
-    assert again.architecture.normalize == "sum"
+    assert again.architecture.normalization == "sum"
 
 
 def test_random_cells_are_drawn_not_searched(

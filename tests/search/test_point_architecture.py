@@ -125,6 +125,6 @@ def test_without_edges_beta_is_one_and_fixed() -> None:
 def test_config_round_trip_and_errors() -> None:
     architecture = PointArchitecture(normalize="sum", edges=False)
     again = PointArchitecture.from_config(architecture.get_config())
-    assert (again.normalize, again.edges) == ("sum", False)
+    assert (again.normalization, again.edges) == ("sum", False)
     with pytest.raises(UsageError, match="Did you mean 'sum'"):
         PointArchitecture(normalize="sums")

@@ -127,7 +127,7 @@ class Replay:
         self.clipped = False
 
     def step(self, weight_batch: tuple, architecture_batch: tuple) -> None:
-        log_norms = self.norms.measure(self.network)
+        log_norms = self.norms.measure()
         violation = None
         for trained in [(0, 1), (2, 3)] if self.sequential else [(0, 1, 2, 3)]:
             gradients, point = self.architecture_gradients(architecture_batch, log_norms)
@@ -251,7 +251,7 @@ def test_theta_adds_up_the_violations(form: str, target: float, steps: list) -> 
     search = make_search(constraint=CONSTRAINT | {"form": form, "target": target})
     log_norms = []
     measure = search.norms.measure
-    search.norms.measure = lambda supernet: log_norms.append(measure(supernet)) or log_norms[-1]
+    search.norms.measure = lambda: log_norms.append(measure()) or log_norms[-1]
     theta = 0.0
     for step in steps:
         mu, logits = values(search.architecture.mu), values(search.architecture.sigma_logits)

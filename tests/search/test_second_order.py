@@ -11,11 +11,16 @@ from racl_tf.search.second_order import unrolled_gradients
 def test_a_quadratic_by_hand() -> None:
     """L_train = (w - a)^2 / 2, L_val = (w - 1)^2 / 2 + 0.3 a^2: w' = w - 0.1 (w - a), dL/da = 0.1 (w' - 1) + 0.6 a."""
     w, a = keras.Variable(2.0), keras.Variable(0.5)
-    (gradient,) = unrolled_gradients(
-        lambda: (w.value - 1) ** 2 / 2 + 0.3 * a.value**2, lambda: (w.value - a.value) ** 2 / 2, [a], [w], 0.1
+    (gradient,), details = unrolled_gradients(
+        lambda: ((w.value - 1) ** 2 / 2 + 0.3 * a.value**2, float(w)),
+        lambda: ((w.value - a.value) ** 2 / 2, None),
+        [a],
+        [w],
+        0.1,
     )
     ahead = 2.0 - 0.1 * (2.0 - 0.5)
     assert float(gradient) == pytest.approx(0.1 * (ahead - 1) + 0.6 * 0.5, rel=1e-3)
+    assert details == pytest.approx(ahead)
     assert float(w) == 2.0
     assert float(a) == 0.5
 
@@ -31,11 +36,11 @@ def test_a_smooth_network_against_differentiation_through_the_step() -> None:
         logits = tf.tanh(batch[0] @ first) * tf.exp(alpha) @ second
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch[1], logits))
 
-    def here(batch: tuple) -> tf.Tensor:
-        return loss(batch, alpha.value, *(weight.value for weight in weights))
+    def here(batch: tuple) -> tuple[tf.Tensor, None]:
+        return loss(batch, alpha.value, *(weight.value for weight in weights)), None
 
     before = [weight.numpy() for weight in weights]
-    (ours,) = unrolled_gradients(lambda: here(batches[1]), lambda: here(batches[0]), [alpha], weights, rate)
+    (ours,), _ = unrolled_gradients(lambda: here(batches[1]), lambda: here(batches[0]), [alpha], weights, rate)
 
     point, starts = tf.constant(alpha.numpy()), [tf.constant(value) for value in before]
     with tf.GradientTape() as outer:
@@ -59,9 +64,9 @@ def test_a_smooth_network_against_differentiation_through_the_step() -> None:
 def test_state_that_the_losses_move_is_as_before_afterwards() -> None:
     w, a, statistics = keras.Variable(2.0), keras.Variable(0.5), keras.Variable(3.0, trainable=False)
 
-    def loss() -> tf.Tensor:
+    def loss() -> tuple[tf.Tensor, None]:
         statistics.assign(0.9 * statistics.value + 0.1 * w.value)
-        return (w.value - a.value) ** 2
+        return (w.value - a.value) ** 2, None
 
     unrolled_gradients(loss, loss, [a], [w], 0.1)
     assert float(statistics) != 3
