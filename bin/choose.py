@@ -13,7 +13,7 @@ def choose(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(choose, __doc__, config="cifar10:cpu", shorthands=CHOICE)
+    run_program(choose, __doc__, config="cifar10:cpu", setting_flags=CHOICE)
 
 
 if __name__ == "__main__":

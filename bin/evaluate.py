@@ -16,7 +16,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(evaluate, __doc__, config="cifar10", shorthands=MODEL | THREAT | ATTACKS)
+    run_program(evaluate, __doc__, config="cifar10", setting_flags=MODEL | THREAT | ATTACKS)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def reproduce(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(reproduce, __doc__, config="reproduction:cpu", shorthands=REPRODUCTION)
+    run_program(reproduce, __doc__, config="reproduction:cpu", setting_flags=REPRODUCTION)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def study(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(study, __doc__, config="study:cpu", shorthands=STUDY)
+    run_program(study, __doc__, config="study:cpu", setting_flags=STUDY)
 
 
 if __name__ == "__main__":

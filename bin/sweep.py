@@ -15,7 +15,7 @@ def sweep(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(sweep, __doc__, config="cifar10", shorthands=MODEL | THREAT | SWEEP)
+    run_program(sweep, __doc__, config="cifar10", setting_flags=MODEL | THREAT | SWEEP)
 
 
 if __name__ == "__main__":

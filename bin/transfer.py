@@ -13,7 +13,7 @@ def transfer(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(transfer, __doc__, config="cifar10", shorthands=THREAT | TRANSFER)
+    run_program(transfer, __doc__, config="cifar10", setting_flags=THREAT | TRANSFER)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 
 from racl_tf.errors import UsageError, unknown
 from racl_tf.settings import check_settings
+from racl_tf.version import __version__
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
@@ -35,7 +36,7 @@ def run_program(
     description: str,
     *,
     config: str,
-    shorthands: Mapping[str, SettingFlag] = MappingProxyType({}),
+    setting_flags: Mapping[str, SettingFlag] = MappingProxyType({}),
 ) -> None:
     """Parses the command line and runs a step; a mistake of the user's ends in one paragraph and status 1.
 
@@ -43,11 +44,13 @@ def run_program(
         step: takes the configuration and the run's folder.
         description: what `--help` says first.
         config: the configuration used if none is given.
-        shorthands: flags that change settings, by name.
+        setting_flags: flags that change settings, by name.
     """
-    flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.", required=True)
-    for name, shorthand in shorthands.items():
-        flags.DEFINE_string(name, None, shorthand.help)
+    flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.")
+    flags.DEFINE_flag(_VersionFlag())
+    flags.DEFINE_boolean("print_config", False, "Prints every setting as it would be used, and ends.")
+    for name, setting_flag in setting_flags.items():
+        flags.DEFINE_string(name, None, setting_flag.help)
     sys.modules["__main__"].__doc__ = description
 
     def parse(arguments: Sequence[str]) -> list[str]:
@@ -58,16 +61,23 @@ def run_program(
                 "A configuration: NAME or NAME:VARIANT (such as cifar10:cpu) or the path of a .py file; "
                 "--config.SECTION.FIELD=VALUE changes a setting.",
             )
-            for name in ("workdir", "config", *shorthands):  # so that --help lists them
+            for name in ("workdir", "config", *setting_flags, "print_config", "version"):  # so that --help lists them
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
             rest = flags.FLAGS(_with_config_paths(arguments))
-            for name, shorthand in shorthands.items():
+            for name, setting_flag in setting_flags.items():
                 if (text := flags.FLAGS[name].value) is not None:
-                    _apply(name, shorthand, text)
+                    _apply(name, setting_flag, text)
+            check_settings(flags.FLAGS.config)
+            if flags.FLAGS.print_config:
+                print("\n".join(_lines(flags.FLAGS.config)))
+                sys.exit()
+            if flags.FLAGS.workdir is None:
+                raise UsageError("Received no --workdir, the run's folder. Give one, such as --workdir=runs/mine.")
             if not flags.FLAGS.workdir:
                 raise UsageError("Received --workdir= without a folder. Give one, such as --workdir=runs/mine.")
-            check_settings(flags.FLAGS.config)
             return rest
+        except SystemExit:  # of --help, which absl ends with status 1
+            sys.exit()
         except UsageError as error:
             return _exit(str(error))
         except (AttributeError, KeyError) as error:
@@ -91,6 +101,18 @@ def run_program(
             sys.exit(130)
 
     app.run(main, flags_parser=parse)
+
+
+class _VersionFlag(flags.BooleanFlag):
+    """--version, which prints the version and ends the program."""
+
+    def __init__(self) -> None:
+        super().__init__("version", False, "Prints the version, and ends.")
+
+    def parse(self, argument: object) -> None:
+        if argument and str(argument).lower() != "false":
+            print(f"racl_tf {__version__}")
+            sys.exit()
 
 
 @contextlib.contextmanager
@@ -123,11 +145,11 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error.args[0]).replace("\\n", " ").replace("\\'", "'").split()).strip("'")
 
 
-def _apply(name: str, shorthand: SettingFlag, text: str) -> None:
+def _apply(name: str, setting_flag: SettingFlag, text: str) -> None:
     try:
-        shorthand.apply(flags.FLAGS.config, text)
+        setting_flag.apply(flags.FLAGS.config, text)
     except (ValueError, ZeroDivisionError, TypeError):
-        raise UsageError(f"Received --{name}={text}. Expected: {shorthand.help}") from None
+        raise UsageError(f"Received --{name}={text}. Expected: {setting_flag.help}") from None
 
 
 def _show_our_messages_only() -> None:
@@ -148,6 +170,15 @@ def _show_our_messages_only() -> None:
     finally:
         os.dup2(shown, 2)
         os.close(shown)
+
+
+def _lines(config: ConfigDict, prefix: str = "--config.") -> Iterator[str]:
+    """Yields a line for each setting, in the form that the command line takes."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _lines(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}={value}"
 
 
 def _exit(message: str) -> NoReturn:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+import racl_tf
+
 ROOT = pathlib.Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quickstart", "reproduce", "study", "choose")
@@ -15,8 +17,29 @@ PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quick
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_lists_the_flags(run: Run, program: str) -> None:
     result = run(program, "--help")
-    assert "--config:" in result.stdout
-    assert "--workdir:" in result.stdout
+    assert result.returncode == 0
+    for flag in ("--config:", "--workdir:", "--[no]print_config:", "--[no]version:"):
+        assert flag in result.stdout
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    result = run("search", "--version")
+    assert (result.returncode, result.stdout) == (0, f"racl_tf {racl_tf.__version__}\n")
+
+
+def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(run: Run) -> None:
+    changed = "--config.search.eta=0.7"
+    printed = run("search", "--config=digits", changed, "--print_config")
+    assert printed.returncode == 0
+    lines = printed.stdout.splitlines()
+    assert changed in lines
+    assert "--config.evaluate.attacks=('fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100')" in lines
+    given = [line for line in lines if not line.endswith("=None")]
+    assert run("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
+
+
+def test_a_run_without_a_folder_is_refused(run: Run) -> None:
+    assert_one_paragraph(run("search", "--config=digits"), "Received no --workdir, the run's folder.")
 
 
 @pytest.mark.parametrize(
