@@ -94,6 +94,7 @@ setup(
             "mkdocs-jupyter>=0.25",
             "mkdocs-material>=9.5",
             "mkdocstrings[python]>=0.26",
+            "ruff>=0.6",  # formats signatures
         ],
     },
     entry_points={

@@ -23,6 +23,7 @@ def notebook() -> nbformat.NotebookNode:
     return nbformat.read(PATH, as_version=4)
 
 
+@pytest.mark.slow
 def test_it_runs(notebook: nbformat.NotebookNode, tmp_path: pathlib.Path) -> None:
     (sizes,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert re.findall(r"^.*? =", sizes.source, re.MULTILINE) == re.findall(r"^.*? =", SMALL, re.MULTILINE)
