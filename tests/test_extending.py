@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from racl_tf import evaluate
+from racl_tf.attacks import registry as attacks
 from racl_tf.defences import registry as defences
 from racl_tf.layers import genotype_cell, operations
 from racl_tf.lipschitz import lipschitz_bounds, log_surrogate
@@ -43,11 +44,12 @@ def page() -> dict:
 def registered(page: dict, monkeypatch: pytest.MonkeyPatch) -> dict:
     """The page's lines of the registries, added to them."""
     found = dict(re.findall(r'`"(\w+)": ([^`]*),`', PAGE))
-    assert sorted(found) == ["conv_3x3", "gaussian_noise", "sharpened", "small_cnn", "table_steps"]
+    assert sorted(found) == ["conv_3x3", "corners", "gaussian_noise", "sharpened", "small_cnn", "table_steps"]
     names = {**page, "SearchMode": modes.SearchMode}
     made = {name: eval(line, names) for name, line in found.items()}
     for module, registry, name in (
         (networks, "NETWORKS", "small_cnn"),
+        (attacks, "ATTACKS", "corners"),
         (defences, "DEFENCES", "gaussian_noise"),
         (modes, "SEARCH_MODES", "sharpened"),
         (operations, "OPERATION_LAYERS", "conv_3x3"),
@@ -103,9 +105,10 @@ def test_the_search_mode_searches(page: dict, config: ConfigDict, tmp_path: path
     np.testing.assert_allclose(search.architecture.median()[0], expected, rtol=1e-4)
 
 
-def test_the_attack_shows_corners_until_an_image_falls(page: dict) -> None:
-    """Against a linear model whose worst corner is known: it never finds more, and in one pixel it finds it soon."""
-    attack = page["RandomCorners"](0.1, 20)
+@pytest.mark.usefixtures("registered")
+def test_the_attack_shows_corners_until_an_image_falls() -> None:
+    """Against a linear model of one pixel: a corner of two is the worst one, and 20 draws find it."""
+    (attack,) = attacks.make_attack("corners20", 0.1, 0.01)
     weights = np.array([[1.0, -1.0]], np.float32)
     model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     model.layers[-1].set_weights([weights, np.array([-0.5, 0.5], np.float32)])  # the first class above 0.5
