@@ -50,7 +50,7 @@ class TextTable:
             table.add_column(heading, justify="left" if heading in self.left else "right")
         for row in self.rows:
             table.add_row(*row)
-        console = Console(file=io.StringIO(), width=_WIDTH, color_system=None)
+        console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_jupyter=False)
         with console.capture() as capture:
             console.print(table)
         return capture.get()

@@ -31,7 +31,7 @@ class MomentumState(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientAttack(Attack):
-    """A white-box attack: `steps` ascents of a loss inside the ball.
+    """A white-box attack: `steps` ascents of a loss inside the ball, towards the maximum of RACL's Eq. 1.
 
     `fgsm`, `pgd` and `mim` construct the usual ones. Each step takes the raw gradient g of the loss with
     respect to the image, then the momentum m <- decay * m + g / ||g||_1 in its place if `decay` > 0 (Dong et al.,

@@ -63,7 +63,7 @@ def make_attack(name: str, eps: float, step_size: float, norm: str = "linf") -> 
 
 
 def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str, Attack]:
-    """Returns the attacks of the paper's evaluation (there L-infinity) by their names.
+    """Returns the attacks of the paper's evaluation (Section 3.2, in L-infinity) by their names.
 
     >>> list(standard_suite(8 / 255, 2 / 255))
     ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']

@@ -111,7 +111,7 @@ def sweep_eps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the radius of the ball.
+    """Returns robust accuracy over the radius of the ball (Section 3.4).
 
     The radii are one ensemble of attacks, from the smallest on, of which each is made on what is robust to those
     before. Where an adversarial image is found at one radius, no larger one is tried, since its ball holds that image
@@ -158,7 +158,7 @@ def sweep_steps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the number of steps, from one run of the most steps.
+    """Returns robust accuracy over the number of steps (Section 3.4), from one run of the most steps.
 
     An image that is made adversarial after s steps counts as robust at every smaller number and as not at every
     larger one, so the curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks

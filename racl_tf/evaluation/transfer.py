@@ -113,7 +113,7 @@ def transfer(
     seed: int = 0,
     progress: bool = True,
 ) -> Transfer:
-    """Returns how images crafted on each source do on each target.
+    """Returns how images crafted on each source do on each target (Section 3.3).
 
     Every image is attacked with all steps, whether the source misclassifies it before or not. It is crafted once
     for each source and shown to all targets. Its noise depends on `seed` and its place in `data` alone.

@@ -71,7 +71,7 @@ class OperationNorms(keras.layers.Layer):
         return self.norm_kind == "operator" and name.startswith("depthwise")
 
     def measure(self) -> tf.Tensor:
-        """Takes one step of power iteration and returns ln(lambda_o) (cells, 14, 8), -inf for zero."""
+        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero."""
         supernet = self.supernet
         norms = {
             kind: tf.concat([self._norms(name, stack) for name, stack in stacks.items()], 1)

@@ -28,7 +28,7 @@ class ConstraintState(NamedTuple):
 
 @keras.saving.register_keras_serializable("racl_tf")
 class ConfidenceConstraint(keras.layers.Layer):
-    r"""Pr[lambda_F <= lambda*] >= eta, as c = mu_F + Phi^-1(eta) sigma_F^2 - ln(lambda* / C) <= 0 (Eq. 16).
+    r"""Pr[lambda_F <= lambda*] >= eta (Eq. 13) as c = mu_F + Phi^-1(eta) sigma_F^2 - ln(lambda* / C) <= 0 (Eq. 16).
 
     It holds the dual variable theta and the target ln(lambda* / C). Only their difference to
     mu_F matters, and mu_F sums 4 logarithms a cell that depend on the weights, so the target
@@ -86,7 +86,10 @@ class ConfidenceConstraint(keras.layers.Layer):
         self.built = True
 
     def evaluate(self, constant: LogNormal) -> ConstraintState:
-        """Returns where the network's constant (mu_F, sigma_F^2) stands; NaN violation before a target is set."""
+        """Returns where the network's constant (mu_F, sigma_F^2) stands; NaN violation before a target is set.
+
+        The probability is that of Eq. 14; it is at least eta where Eq. 15 holds.
+        """
         deviation = tf.sqrt(constant.variance)
         log_target = tf.convert_to_tensor(self.log_target)
         return ConstraintState(

@@ -18,7 +18,7 @@ from racl_tf.training.objective import cross_entropy, record, running_means
 
 @keras.saving.register_keras_serializable("racl_tf")
 class AdversarialTrainer(keras.Model):
-    """Trains a classifier under a defence, such as on attacked images (Madry et al., 2018).
+    """Trains a classifier under a defence, such as on attacked images (Section 3.1; Madry et al., 2018).
 
     Each step asks the defence for the loss of the batch, "loss", and descends on it. Validation gives the
     cross-entropy and accuracy on clean images and, under `validation_attack`, robust_accuracy: what the best
