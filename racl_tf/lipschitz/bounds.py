@@ -138,7 +138,7 @@ def upper_bound(network: CellNetwork, *, alpha: ArrayLike | None = None, beta: A
         raise UsageError(
             "The network's weights are not all finite, so its slopes are not either: its training diverged."
         )
-    kernel = np.asarray(network.stem.kernel, np.float64) / np.array(network.std)[:, None]
+    kernel = np.asarray(network.stem.kernel, np.float64) / np.array(network.spec.std)[:, None]
     size: Size = network.image_shape[0], network.image_shape[1]
     before = state = convolution_norm(kernel * normalization_factors(network.stem.norm), size)
     for cell, (_, height, width, _) in zip(network.cells, network.cell_shapes, strict=True):
