@@ -9,7 +9,7 @@ from racl_tf.errors import UsageError, check_positive
 from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.functional import convolution
-from racl_tf.layers.operations import uniform
+from racl_tf.layers.initializers import uniform
 from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 

@@ -9,7 +9,8 @@ from racl_tf.errors import UsageError
 from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.genotype_cell import GenotypeCell
-from racl_tf.layers.operations import ReLUConvBN, uniform
+from racl_tf.layers.initializers import uniform
+from racl_tf.layers.relu_conv_bn import ReLUConvBN
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 from racl_tf.networks.image_network import dense_head
 from racl_tf.seeding import derive, fold

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from racl_tf.errors import UsageError
 from racl_tf.image_spec import ImageSpec
-from racl_tf.layers.operations import uniform
+from racl_tf.layers.initializers import uniform
 from racl_tf.seeding import derive
 
 
@@ -81,4 +81,3 @@ def dense_head(num_classes: int, features: int, *, seed: int, dtype: Any) -> ker
     )
     head.build((None, features))
     return head
-
