@@ -111,14 +111,10 @@ class RobNet(CellNetwork):
                 f"`codes` must be one for all cells, or one for each cell. Received: {len(codes)} codes, cells={cells}."
             )
         super().__init__(spec, channels=channels, cells=cells, **kwargs)
-        for cell in self.cells:
-            for variable in cell.trainable_variables:
-                if variable.name in ("gamma", "beta"):
-                    variable.trainable = False
 
     def make_cell(self, plan: CellPlan) -> GenotypeCell:
         code = self.codes if isinstance(self.codes, str) else self.codes[len(self.cells)]
-        return GenotypeCell(robnet_cell(code), **plan._asdict(), dtype=self.dtype_policy)
+        return GenotypeCell(robnet_cell(code), **plan._asdict(), affine="fixed", dtype=self.dtype_policy)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1]."""
