@@ -1,6 +1,6 @@
 """The Lipschitz constants lambda_o of a supernet's operations, tracked by power iteration."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ NORM_KINDS = ("matrix", "operator")
 _BY_EDGE = np.argsort(np.concatenate([edges_from(source) for source in range(INPUTS + NODES - 1)]))
 
 
+@keras.saving.register_keras_serializable("racl_tf")
 class OperationNorms(keras.layers.Layer):
     r"""Measures ln(lambda_o) of every operation on every edge of every cell (Section 2.2).
 
@@ -105,6 +106,18 @@ class OperationNorms(keras.layers.Layer):
         vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[name]))
         self._vectors[name].assign(vectors)
         return gain(stack, vectors)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "supernet": keras.saving.serialize_keras_object(self.supernet),
+            "norm_kind": self.norm_kind,
+            "batch_norm": self.batch_norm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**{**config, "supernet": keras.saving.deserialize_keras_object(config["supernet"])})
 
 
 def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
