@@ -12,7 +12,7 @@ from rich.table import Table
 
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
-from racl_tf.evaluation.attack_loop import STANDS
+from racl_tf.evaluation.attack_loop import NOT_FOUND
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.files import write_json
 from racl_tf.tables import as_text
@@ -27,7 +27,7 @@ class AttackOutcomes(NamedTuple):
 
     Arguments:
         passed: the number of runs that the image stood, int32 (N,), counted over all attacks, restarts and targets.
-        steps: after how many steps of the next run it fell, int32 (N,); `STANDS` if it has not fallen.
+        steps: after how many steps of the next run it fell, int32 (N,); `NOT_FOUND` if it has not fallen.
     """
 
     passed: np.ndarray
@@ -36,7 +36,7 @@ class AttackOutcomes(NamedTuple):
     @property
     def stands(self) -> np.ndarray:
         """The images that have not fallen, bool (N,)."""
-        return self.steps == STANDS
+        return self.steps == NOT_FOUND
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from racl_tf.attacks import Attack, Classifier, standard_suite
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.attack_loop import STANDS, run_attack
+from racl_tf.evaluation.attack_loop import NOT_FOUND, run_attack
 from racl_tf.evaluation.results import WORST_CASE, AttackOutcomes, Evaluation, Plan
 from racl_tf.evaluation.task import EvaluationTask, classify
 from racl_tf.files import read_arrays, write_arrays
@@ -70,7 +70,7 @@ def evaluate(
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(subjects.classes)
     count = len(subjects.labels)
-    fates = {name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, STANDS, np.int32)) for name in plans}
+    fates = {name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, NOT_FOUND, np.int32)) for name in plans}
     evaluation = Evaluation(subjects.labels, subjects.predictions, subjects.classes, fates, plans, seed)
     path = None if folder is None else pathlib.Path(folder) / "outcomes.npz"
     if path is not None:
@@ -110,7 +110,7 @@ def attack_all(
             for outcomes, moving in run_attack(subjects, attack, pending, seed=evaluation.seed):
                 for outcome in outcomes:
                     fates.steps[outcome.image] = outcome.steps
-                    fates.passed[outcome.image] += outcome.steps == STANDS
+                    fates.passed[outcome.image] += outcome.steps == NOT_FOUND
                 bar.set_postfix(robust=f"{evaluation.accuracy(name):.2%}", refresh=False)
                 bar.update(total - to_do() + moving - bar.n)
                 if time.monotonic() - saved > _SAVE_SECONDS:

@@ -140,7 +140,7 @@ def sweep_eps(
     """
     epsilons = rising("epsilons", epsilons)
     plan = attack if isinstance(attack, tuple) else (attack,)
-    plans = [tuple(_at_radius(member, eps) for member in plan) for eps in epsilons]
+    plans = [tuple(member.at_radius(eps) for member in plan) for eps in epsilons]
     name = f"eps {epsilons[0]:.4g} to {epsilons[-1]:.4g}"
     evaluation = evaluate(
         model, data, {name: sum(plans, ())}, batch_size=batch_size, seed=seed, progress=progress, folder=folder
@@ -203,9 +203,3 @@ def rising(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if not len(values) or any(low >= high for low, high in pairwise(values)):
         raise UsageError(f"`{name}` must be one number or several rising ones. Received: {list(values)!r}.")
     return tuple(values)
-
-
-def _at_radius(attack: Attack, eps: float) -> Attack:
-    """Returns the attack with another eps, and its step size, where it has one, in the same ratio to it."""
-    step = {"step_size": attack.step_size * eps / attack.eps} if hasattr(attack, "step_size") else {}
-    return replace(attack, eps=eps, **step)  # type: ignore[type-var]

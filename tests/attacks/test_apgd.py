@@ -49,12 +49,12 @@ def test_reaches_the_maximiser_of_a_linear_model(linear, norm, expected):
 
 def test_steps_shrink_where_nothing_rises():
     """At each of the 8 checkpoints the step size is halved, and the image stays at its start."""
-    process = APGD(0.1, 100).process(lambda x: 0 * x[:, :3], eps=0.1)
+    process = APGD(0.1, 100).process(lambda x: 0 * x[:, :3])
     images = batch(HALF, ZERO)
     first = process.start(images)
     _, state = advance(process, images, tf.constant([0]), first, steps=100, limit=200)
-    assert state["size"].numpy() == 2 / 2**8
-    np.testing.assert_array_equal(state["adversarial"], first["adversarial"])
+    assert state.step_size.numpy() == 2 / 2**8
+    np.testing.assert_array_equal(state.adversarial, first.adversarial)
 
 
 # What the loss does in each window of 100 steps, and whether its end halves the step size.
@@ -78,14 +78,14 @@ def test_both_conditions_for_halving():
         values += [here + rise for rise in np.cumsum(moves)]
         expected.append(halve)
     process = APGD(0.1, 100, loss="margin").process(
-        lambda x: tf.stack([0 * x[:, 0], 0 * x[:, 0] + values[shown]], axis=1), eps=0.1
+        lambda x: tf.stack([0 * x[:, 0], 0 * x[:, 0] + values[shown]], axis=1)
     )
     images = batch(HALF, ZERO)
     state, sizes = process.start(images), []
     for shown in range(100):
         state = process.step(images, tf.constant([shown]), state)
         if shown in APGD(0.1, 100).checkpoints:
-            sizes.append(float(state["size"][0]))
+            sizes.append(float(state.step_size[0]))
     np.testing.assert_array_equal(sizes, 2 / 2.0 ** np.cumsum(expected))
 
 
@@ -146,7 +146,7 @@ def test_equals_the_algorithm_of_the_paper(network, kernels, images, norm, loss,
     """All losses agree. Of points whose losses differ by rounding alone, either may be taken for the best."""
     labels = network(images).numpy().argmax(axis=1)
     attack = APGD(0.1, steps, norm=norm, loss=loss)
-    start = attack.process(network, eps=0.1).start(batch(images, labels, seed=3))["adversarial"].numpy()
+    start = attack.process(network).start(batch(images, labels, seed=3)).adversarial.numpy()
     moved = attack(network, images, labels, seed=3)
     kernels = [kernel.astype(float) for kernel in kernels]
     close, halvings = [], []
@@ -195,7 +195,7 @@ def test_starts_on_the_sphere(network, norm):
     """Where the range cuts nothing, at distance eps in a direction without preference."""
     grey = np.full((500, 2, 2, 3), 0.5, np.float32)
     images = batch(grey, np.zeros(500))
-    start = APGD(0.1, norm=norm).process(network, eps=0.1).start(images)["adversarial"].numpy()
+    start = APGD(0.1, norm=norm).process(network).start(images).adversarial.numpy()
     moves, order = (start - grey).reshape(500, 12), {"linf": np.inf, "l2": 2}[norm]
     np.testing.assert_allclose(np.linalg.norm(moves, ord=order, axis=1), 0.1, rtol=1e-5)
     assert (np.abs(moves.mean(axis=0)) < 4 * moves.std() / 500**0.5).all()
@@ -214,7 +214,7 @@ def test_images_do_not_know_their_batch(network, images, labels, norm, options):
 @pytest.mark.parametrize("norm", NORMS)
 def test_rows_may_be_at_different_steps(network, images, labels, norm):
     """Images that join others after 5 steps end as they do alone."""
-    process = APGD(0.02, 12, norm=norm).process(network, eps=0.02)
+    process = APGD(0.02, 12, norm=norm).process(network)
     everyone = batch(images, labels)
 
     def pick(rows):
@@ -229,9 +229,9 @@ def test_rows_may_be_at_different_steps(network, images, labels, norm):
     assert len(set(mixed[0].numpy())) > 1
     mixed_count, mixed_state = advance(process, everyone, *mixed, steps=12, limit=20)
     np.testing.assert_array_equal(mixed_count, count)
-    for name, values in state.items():
-        np.testing.assert_allclose(mixed_state[name], values, atol=1e-5, err_msg=name)
-    assert 0 < state["broken"].numpy().sum() < 7
+    for name, values in state._asdict().items():
+        np.testing.assert_allclose(getattr(mixed_state, name), values, atol=1e-5, err_msg=name)
+    assert 0 < state.is_adversarial.numpy().sum() < 7
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.55), ("l2", 0.9)])
@@ -239,7 +239,7 @@ def test_a_run_reaches_its_target(norm, eps):
     """Where the logits are the four pixels themselves, every class is in reach."""
     pixels = np.random.default_rng(0).random((30, 4), np.float32)
     labels, targets = pixels.argmax(axis=1), np.arange(30) % 4
-    process = APGD(eps, 20, norm=norm, loss="dlr", targets=3).process(lambda x: x, eps=eps)
+    process = APGD(eps, 20, norm=norm, loss="dlr", targets=3).process(lambda x: x)
     moved = run(process, batch(pixels, labels, target=targets), 20).numpy()
     np.testing.assert_array_equal(moved.argmax(axis=1), targets)
 

@@ -1,5 +1,7 @@
 """Attacks against known answers, an independent implementation, and what no attack may do."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from racl_tf import seeding
-from racl_tf.attacks import LOSSES, NORMS, GradientAttack, fgsm, image_seeds, mim, pgd
+from racl_tf.attacks import APGD, FAB, LOSSES, NORMS, Attack, GradientAttack, Square, fgsm, image_seeds, mim, pgd
 from racl_tf.errors import UsageError
 
 HALF = np.full((1, 4), 0.5, np.float32)
@@ -232,3 +234,39 @@ def test_invalid_attacks(change, message):
 
 def test_l2_eps_may_exceed_1():
     assert GradientAttack(3.0, 0.5, 1, norm="l2").eps == 3.0
+
+
+ALL = [GradientAttack(0.1, 0.02, 3, norm="l2", decay=0.5), APGD(0.1, loss="dlr"), FAB(0.1, 7), Square(0.1, 9)]
+
+
+@pytest.mark.parametrize("attack", ALL, ids=lambda attack: type(attack).__name__)
+def test_static_fields_and_dynamic_values_make_up_the_attack(attack: Attack) -> None:
+    """Bound to tensors it is the attack with its dynamic fields being those, and all others as they were."""
+    values = attack.dynamic_values
+    bound = attack.static.bind(values)
+    assert type(bound) is type(attack)
+    assert values.keys() == attack.dynamic.keys()
+    for field in dataclasses.fields(attack):
+        given = getattr(bound, field.name)
+        if field.name in attack.dynamic:
+            assert given is values[field.name]
+            assert given.dtype == attack.dynamic[field.name]
+            assert given.numpy() == np.float32(getattr(attack, field.name))
+        else:
+            assert given == getattr(attack, field.name)
+
+
+@pytest.mark.parametrize("attack", ALL, ids=lambda attack: type(attack).__name__)
+def test_dynamic_values_alone_do_not_change_the_static_attack(attack: Attack) -> None:
+    same = attack.at_radius(0.2)
+    assert same.static == attack.static
+    assert hash(same.static) == hash(attack.static)
+    assert dataclasses.replace(attack, norm={"linf": "l2", "l2": "linf"}[attack.norm]).static != attack.static
+    assert len({other.static for other in ALL}) == len(ALL)
+
+
+def test_lengths_keep_their_ratio_to_the_radius() -> None:
+    assert pgd(0.1, 0.02, 3, loss="margin").at_radius(0.2) == pgd(0.2, 0.02 * 0.2 / 0.1, 3, loss="margin")
+    assert APGD(0.1, 5).at_radius(0.2) == APGD(0.2, 5)
+    with pytest.raises(UsageError, match="`eps`"):
+        fgsm(0.1).at_radius(2.0)

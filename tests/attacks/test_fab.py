@@ -197,12 +197,12 @@ NETWORK = dense_network()
 @pytest.mark.parametrize("logits", [lambda x: 0 * x[:, :2], lambda x: tf.constant([[1.0, 0.0]])], ids=["zero", "none"])
 def test_zero_gradient_leaves_the_image(norm, logits):
     x = tf.constant([[0.1, 0.7, 1.0]])
-    process = FAB(0.1, norm=norm).process(logits, eps=tf.constant(0.1))
+    process = FAB(0.1, norm=norm).process(logits)
     images = Images(x, tf.constant([0]), tf.constant([1]), tf.constant([[0, 0]]))
     state = process.start(images)
     for count in range(3):
         state = process.step(images, tf.constant([count]), state)
-    np.testing.assert_array_equal(state["adversarial"], x)
+    np.testing.assert_array_equal(state.adversarial, x)
     np.testing.assert_array_equal(process.finish(images, state), x)
 
 
@@ -224,11 +224,11 @@ def test_there_is_no_noise(network, images, labels):
 
 
 def test_rows_at_different_steps_end_as_they_do_alone(network, images):
-    """And a broken image is misclassified, in the ball, and stays as it was shown."""
+    """And an adversarial image is misclassified, in the ball, and stays as it was shown."""
     labels = network(images).numpy().argmax(axis=1).astype(np.int32)
     targets = network(images).numpy().argsort(axis=1)[:, -2].astype(np.int32)
     eps, steps = 0.15, 9
-    process = FAB(eps).process(network, eps=tf.constant(eps))
+    process = FAB(eps).process(network)
 
     def batch(rows):
         return Images(
@@ -246,13 +246,13 @@ def test_rows_at_different_steps_end_as_they_do_alone(network, images):
     count, state = go(early + late, *mixed, 99)
     alone = [go([row], *begin([row]), 99) for row in range(7)]
     np.testing.assert_array_equal(count, np.concatenate([count for count, _ in alone]))
-    found = np.concatenate([state["adversarial"] for _, state in alone])
-    np.testing.assert_allclose(state["adversarial"], found, atol=1e-5)
-    broken = state["broken"].numpy()
-    assert 0 < broken.sum() < 7
-    assert (network(found[broken]).numpy().argmax(axis=1) != labels[broken]).all()
-    assert (lengths(found - images, "linf")[broken] <= eps).all()
-    np.testing.assert_array_equal(count.numpy()[~broken], steps + 1)
+    found = np.concatenate([state.adversarial for _, state in alone])
+    np.testing.assert_allclose(state.adversarial, found, atol=1e-5)
+    is_adversarial = state.is_adversarial.numpy()
+    assert 0 < is_adversarial.sum() < 7
+    assert (network(found[is_adversarial]).numpy().argmax(axis=1) != labels[is_adversarial]).all()
+    assert (lengths(found - images, "linf")[is_adversarial] <= eps).all()
+    np.testing.assert_array_equal(count.numpy()[~is_adversarial], steps + 1)
 
 
 @pytest.mark.parametrize("options", [{"targets": 0}, {"norm": "l1"}, {"steps": 0}], ids=str)

@@ -188,11 +188,11 @@ def test_squares_lie_anywhere_within_the_image(side, seed):
 @pytest.mark.parametrize("norm", NORMS)
 def test_candidates_use_all_of_eps(norm):
     """Where the range cuts nothing: every pixel moves by eps in "linf", and the whole norm is eps in "l2"."""
-    process = Square(0.2, 40, norm=norm).process(logits_of, eps=0.2)
+    process = Square(0.2, 40, norm=norm).process(logits_of)
     images = batch(GREY, LABELS)
     state = process.start(images)
     for count in range(0, 40, 5):
-        delta = (state["adversarial"].numpy() - GREY).reshape(6, -1)
+        delta = (state.adversarial.numpy() - GREY).reshape(6, -1)
         np.testing.assert_allclose(np.linalg.norm(delta, ord=ORDER[norm], axis=1), 0.2, rtol=1e-5)
         if norm == "linf":
             np.testing.assert_allclose(np.abs(delta), 0.2, rtol=1e-5)
@@ -247,7 +247,7 @@ def test_images_do_not_know_their_batch(norm):
 def test_rows_may_be_at_different_steps(norm):
     """Images that join others after 5 steps, with larger squares then, end as they do alone."""
     eps = {"linf": 0.01, "l2": 0.1}[norm]
-    process = Square(eps, 30, norm=norm).process(logits_of, eps=eps)
+    process = Square(eps, 30, norm=norm).process(logits_of)
     everyone = batch(PICTURES, LABELS)
 
     def pick(rows):
@@ -262,8 +262,8 @@ def test_rows_may_be_at_different_steps(norm):
     assert len(set(mixed[0].numpy())) > 1
     mixed_count, mixed_state = advance(process, everyone, *mixed, steps=30, limit=40)
     np.testing.assert_array_equal(mixed_count, count)
-    for name, values in state.items():
-        np.testing.assert_allclose(mixed_state[name], values, atol=1e-5, err_msg=name)
+    for name, values in state._asdict().items():
+        np.testing.assert_allclose(getattr(mixed_state, name), values, atol=1e-5, err_msg=name)
 
 
 def test_one_trace_for_radii_and_batches():

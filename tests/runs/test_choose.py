@@ -7,10 +7,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import SamplingResult
 from racl_tf.runs.choose import run_choice
 from racl_tf.runs.search import load_search, run_search
 from racl_tf.runs.train import run_training
+from racl_tf.search.sampling_result import SamplingResult
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import Genotype
 
