@@ -104,13 +104,10 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
         )
     model = RACLSearch(
         Supernet(
-            dataset.num_classes,
+            dataset.spec,
             channels=settings.channels,
             cells=settings.cells,
-            input_shape=dataset.input_shape,
             partial=mode.partial if settings.partial is None else settings.partial,
-            mean=dataset.mean,
-            std=dataset.std,
             seed=derive(config.seed, "supernet"),
         ),
         mode.architecture(settings.sigma, settings.normalize),

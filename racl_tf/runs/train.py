@@ -93,15 +93,7 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
         settings.defence, eps=threat.eps, step_size=threat.step_size, steps=settings.attack_steps, norm=threat.norm
     )
     members = [
-        make_network(
-            network,
-            dataset.num_classes,
-            input_shape=dataset.input_shape,
-            mean=dataset.mean,
-            std=dataset.std,
-            seed=derive(config.seed, f"network{index or ''}"),
-            **options,
-        )
+        make_network(network, dataset.spec, seed=derive(config.seed, f"network{index or ''}"), **options)
         for index in range(defence.members)
     ]
     validation = None  # what is trained on clean images is chosen by its accuracy on them
