@@ -135,6 +135,7 @@ class RACLSearch(keras.Model):
             clip_norm: the largest global norm of the weights' gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.

@@ -70,6 +70,7 @@ class AdversarialTrainer(keras.Model):
             clip_norm: the largest global norm of the gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: the network gives probabilities, or no finite logits.
