@@ -22,6 +22,8 @@ from racl_tf.training.descent import descend, gradients_of
 from racl_tf.training.objective import cross_entropy, record, running_means
 
 UPDATES = ("joint", "sequential")
+_ON_WEIGHTS = ("loss", "accuracy")
+_ON_ARCHITECTURE = ("architecture_loss", "architecture_accuracy")
 Batch = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -111,7 +113,7 @@ class RACLSearch(keras.Model):
         self.steps = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="steps"
         )
-        self._means = running_means("loss", "accuracy", "architecture_loss", "architecture_accuracy")
+        self._means = running_means(*_ON_WEIGHTS, *_ON_ARCHITECTURE)
         self.built = True
 
     def compile(
@@ -195,7 +197,7 @@ class RACLSearch(keras.Model):
         images, labels = data
         logits = self(images)
         record(self._means, "", cross_entropy(logits, labels), logits, labels)
-        return {name: self._means[name].result() for name in ("loss", "accuracy")}
+        return {name: self._means[name].result() for name in _ON_WEIGHTS}
 
     def network_constant(self, log_norms: tf.Tensor) -> LogNormal:
         """Returns (mu_F, sigma_F^2) of the architecture as it stands (Eqs. 8 to 12).
@@ -241,7 +243,7 @@ class RACLSearch(keras.Model):
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
-        shown = [name for name in self._means if self.searching or not name.startswith("architecture")]
+        shown = (*_ON_WEIGHTS, *_ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
         logs = {name: self._means[name].result() for name in shown}
         logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
         if self.constraint is None or point.constraint is None:
