@@ -51,8 +51,13 @@ def paper_settings() -> ConfigDict:
     config.search.sigma = 0.1  # at the start
     config.search.normalize = "none"  # or "sum": draws are divided by their sum in the network
     config.search.eta = 0.9  # confidence, in [0.5, 1)
+    config.search.update = "proximal"  # or "printed", the paper's: how the constraint moves the architecture
     config.search.rho = 1e-3  # penalty of ADMM and step size of theta
-    config.search.reduction = 6.0  # nats below the constant at the end of the warm-up
+    config.search.constraint_step = 1.0  # length of the proximal step on the constraint
+    config.search.node_reduction = placeholder(
+        float
+    )  # nats per intermediate node below the start; in place of reduction
+    config.search.reduction = 6.0  # nats below the start, over the whole network
     config.search.target = placeholder(float)  # ln(lambda* / C) itself, in place of reduction
     config.search.form = "equality"  # or "inequality"
     config.search.scale_free = False  # constrain relative weights, which a common shrink cannot meet
