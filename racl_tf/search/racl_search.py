@@ -223,10 +223,11 @@ class RACLSearch(keras.Model):
         Returns:
             Where the constraint stands: in the printed way as the step began, in the proximal way after it.
         """
+        steps = None
         if self.constraint is not None:
             reference = self.network_constant(log_norms, shared=self._is_proximal, start=self._is_proximal)
             self.constraint.set_target(reference)
-        steps = self._proximal_steps(log_norms) if self._is_proximal else None
+            steps = self._proximal_steps(self.constraint, log_norms) if self._is_proximal else None
         points = []
         for part in self._architecture_parts():
             gradients, point = self._architecture_gradients(batch, weight_batch, log_norms, part.variables)
@@ -237,10 +238,10 @@ class RACLSearch(keras.Model):
         if steps is None:
             return points[0]
         self.architecture.shift(*steps)
-        return self._constraint_point(log_norms)
+        return self._point(log_norms)
 
     def update_dual(self, point: SearchPoint) -> None:
-        """Moves theta by rho c (Eq. 19), c of where the architecture's step began, in the proximal way of where it ended."""
+        """Moves theta by rho c (Eq. 19), with the c of the point that `update_architecture` returned."""
         if self.constraint is not None and point.constraint is not None:
             self.constraint.update_dual(point.constraint.violation)
 
@@ -279,8 +280,8 @@ class RACLSearch(keras.Model):
 
         def objective() -> tuple[tf.Tensor, SearchPoint]:
             loss, (_, logits) = self._cross_entropy(batch, "architecture")
-            point = self._constraint_point(log_norms)._replace(loss=loss, logits=logits)
-            if self.constraint is None or point.constraint is None or self.constraint.proximal:
+            point = self._point(log_norms)._replace(loss=loss, logits=logits)
+            if self.constraint is None or point.constraint is None or self._is_proximal:
                 return loss, point
             return loss + self.constraint.penalty(point.constraint.violation), point
 
@@ -300,23 +301,28 @@ class RACLSearch(keras.Model):
     def _is_proximal(self) -> bool:
         return self.constraint is not None and self.constraint.proximal
 
-    def _constraint_point(self, log_norms: tf.Tensor) -> SearchPoint:
-        """Returns where the network's constant and the constraint stand."""
+    def _point(self, log_norms: tf.Tensor) -> SearchPoint:
+        """Returns where the network's constant and, if there is one, the constraint stand."""
+        constant = self.network_constant(log_norms, shared=self._is_proximal)
         if self.constraint is None:
-            return SearchPoint(self.network_constant(log_norms))
-        shared = self.network_constant(log_norms, shared=True)
-        constant = shared if self.constraint.proximal else self.network_constant(log_norms)
+            return SearchPoint(constant)
+        shared = constant if self._is_proximal else self.network_constant(log_norms, shared=True)
         return SearchPoint(constant, self.constraint.evaluate(constant, shared))
 
-    def _proximal_steps(self, log_norms: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def _proximal_steps(
+        self, constraint: ConfidenceConstraint, log_norms: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Returns the steps of mu and of sigma on the constraint, along its gradient with respect to both."""
+
+        def objective() -> tuple[tf.Tensor, tf.Tensor]:
+            violation = constraint.evaluate(self.network_constant(log_norms, shared=True)).violation
+            return violation, violation
+
         logits, slopes = self.architecture.sigma_logits, self.architecture.sigma_slopes()
-        (by_mu, by_logit), violation = gradients_of(
-            lambda: (self._constraint_point(log_norms).constraint.violation,) * 2, self.architecture.mu, logits
-        )
+        (by_mu, by_logit), violation = gradients_of(objective, self.architecture.mu, logits)
         by_sigma = [gradient / slope for gradient, slope in zip(by_logit, slopes, strict=True)]
         squared_norm = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in (*by_mu, *by_sigma)])
-        factor = self.constraint.proximal_factor(violation, squared_norm)
+        factor = constraint.proximal_factor(violation, squared_norm)
         return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
     def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:

@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 from racl_tf.data import load_dataset, search_batches
-from racl_tf.errors import UsageError
 from racl_tf.lipschitz.surrogate import LogNormal, network_constant
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
@@ -183,20 +182,6 @@ def test_sigma_stays_in_its_range() -> None:
         np.testing.assert_allclose(architecture.sigma()[0], np.full((2, 14, 8), end), rtol=0.01)
 
 
-def test_two_replicas_move_alike(batches: list, two_replicas: tf.distribute.Strategy) -> None:
-    def searched(strategy: tf.distribute.Strategy) -> list[np.ndarray]:
-        with strategy.scope():
-            search = make_search(ConfidenceConstraint(rho=0.05, step=0.3, reduction=2.0))
-            search.compile(architecture_optimizer=keras.optimizers.Adam(6e-3, beta_1=0.5))
-        weights, architecture = batches[0]
-        data = tf.data.Dataset.from_tensors((weights, architecture)).unbatch().repeat(2).batch(12, drop_remainder=True)
-        search.fit(data, epochs=1, verbose=0, shuffle=False)
-        return [*parameters(search), search.constraint.theta.numpy()]
-
-    for one, two in zip(searched(tf.distribute.get_strategy()), searched(two_replicas), strict=True):
-        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
-
-
 def test_shared_draws_make_the_probability_true() -> None:
     """At c = 0 in the proximal way Pr[lambda_F <= lambda*] is eta: Monte Carlo of the product of Eq. 10 itself."""
     rng, cells, samples = np.random.default_rng(0), 6, 20_000
@@ -232,9 +217,3 @@ def test_shared_draws_make_the_probability_true() -> None:
         printed = ConfidenceConstraint(update="printed", eta=eta, target=float(constraint.log_target))
         state = printed.evaluate(constants[1], constants[0])
         assert float(state.probability) == pytest.approx(np.mean(total <= float(printed.log_target)), abs=0.02)
-
-
-@pytest.mark.parametrize(("options", "message"), [({"step": 0.0}, "positive"), ({"update": "prox"}, "'proximal'")])
-def test_what_is_refused(options: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        ConfidenceConstraint(**options)
