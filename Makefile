@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint docs clean
 
 # Search, adversarial training, attack and export on real digits; results in runs/quickstart.
 quickstart: $(VENV)/installed
@@ -18,6 +18,10 @@ lint: $(VENV)/testable
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/ with the API reference; a broken link or a missing name is an error.
+docs: $(VENV)/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(VENV)/installed: setup.py
 	@test -n "$(PYTHON)" || { echo "racl_tf needs Python 3.11, 3.12 or 3.13; found none. Name one: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -29,5 +33,9 @@ $(VENV)/testable: $(VENV)/installed
 	$(BIN)/pip install -qq --editable '.[test]'
 	@touch $@
 
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/pip install -qq --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'"(.+)"', (HERE / "racl_tf/version.py").read_text().split("__version__")[1])
 
+HOME = "https://github.com/racl-tf/racl_tf"
+
 # The programs and configurations live at the top level of the repository and are
 # installed inside the package, so that they are there without a checkout too.
 PLACES = {"racl_tf.bin": "bin", "racl_tf.configs": "configs"}
@@ -18,7 +20,40 @@ setup(
     description="Search, train, attack and export adversarially robust neural architectures (RACL).",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="racl_tf contributors",
     license="Apache-2.0",
+    url=HOME,
+    project_urls={
+        "Source": HOME,
+        "Documentation": f"{HOME}/tree/main/docs",
+        "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+        "Issues": f"{HOME}/issues",
+        "Paper": "https://arxiv.org/abs/2009.00902",
+    },
+    keywords=[
+        "adversarial attacks",
+        "adversarial robustness",
+        "adversarial training",
+        "keras",
+        "lipschitz constant",
+        "neural architecture search",
+        "tensorflow",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["racl_tf", "racl_tf.*"]) + list(PLACES),
     package_dir={"racl_tf": "racl_tf", **PLACES},
@@ -43,7 +78,24 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
-        "test": ["hypothesis>=6.100", "jsonschema>=4.20", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "test": [
+            "hypothesis>=6.100",
+            "ipykernel>=6.29",
+            "jsonschema>=4.20",
+            "mypy>=1.10",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
+        "docs": [
+            "latex2mathml>=3.77",
+            "mkdocs-jupyter>=0.25",
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=0.26",
+            "ruff>=0.6",  # formats signatures
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -65,7 +65,7 @@ class Ours:
         )
         seconds = time.perf_counter() - start
         ends = np.cumsum([attack.runs(self.network.output_shape[-1]) for attack in plan])
-        passed = evaluation.fates["autoattack"].passed
+        passed = evaluation.outcomes["autoattack"].passed
         return {stage: evaluation.clean & (passed >= end) for stage, end in zip(STAGES, ends, strict=True)}, seconds
 
     def raise_loss(self, norm: str) -> np.ndarray:

@@ -48,7 +48,7 @@ def every_step(model: keras.Model, data: tuple[np.ndarray, np.ndarray], attack: 
     """Returns which images no step of the attack breaks, making all of them."""
     x, y = data
     stands = np.ones(len(y), bool)
-    process = attack.process(model, eps=tf.constant(attack.eps), step_size=tf.constant(attack.step_size))
+    process = attack.process(model)
     step = tf.function(process.step, autograph=False)
     for start in range(0, len(y), FLAGS.batch_size):
         rows = np.arange(start, min(start + FLAGS.batch_size, len(y)))
@@ -57,7 +57,7 @@ def every_step(model: keras.Model, data: tuple[np.ndarray, np.ndarray], attack: 
         state = process.start(images)
         for count in range(attack.steps + 1):
             state = step(images, tf.fill([len(rows)], count), state)
-            stands[rows] &= ~state["broken"].numpy()
+            stands[rows] &= ~state.is_adversarial.numpy()
     return stands
 
 

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
 from racl_tf.runs.flags import CHOICE
 
@@ -9,7 +10,7 @@ from racl_tf.runs.flags import CHOICE
 def choose(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.choose import run_choice
 
-    print(f"\n{run_choice(config, workdir)}\n{workdir}/choose/genotype.json")
+    print(f"\n{run_choice(config, workdir)}\n{workdir}/{file_names.CHOOSE}/{file_names.GENOTYPE}")
 
 
 def run() -> None:

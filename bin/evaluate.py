@@ -9,10 +9,10 @@ from racl_tf.runs.flags import ATTACKS, MODEL, THREAT
 def evaluate(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.evaluate import run_evaluation
 
-    evaluation, findings = run_evaluation(config, workdir)
+    evaluation, masking = run_evaluation(config, workdir)
     print(f"\n{evaluation}")
-    if findings is not None:
-        print(findings)
+    if masking is not None:
+        print(masking)
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
 
 
@@ -9,21 +10,15 @@ def quickstart(config: ConfigDict, workdir: str) -> None:
     import rich
 
     from racl_tf.reporting import render_text
-    from racl_tf.runs.evaluate import run_evaluation
-    from racl_tf.runs.export import run_export
-    from racl_tf.runs.search import run_search
-    from racl_tf.runs.train import run_training
+    from racl_tf.runs.quickstart import run_quickstart
 
-    genotype = run_search(config, workdir)
-    run_training(config, workdir)
-    evaluation, findings = run_evaluation(config, workdir)
-    path, difference = run_export(config, workdir)
+    made = run_quickstart(config, workdir)
+    masking = ", ".join(made.masking.suspicious) if made.masking else "not looked for"
     print()
-    rich.print(render_text(genotype))
-    masking = ", ".join(findings.suspicious) if findings else "not looked for"
-    print(f"\nDrawing:    {workdir}/search/genotype.png\n\n{evaluation}")
+    rich.print(render_text(made.genotype))
+    print(f"\nDrawing:    {workdir}/{file_names.SEARCH}/{file_names.GENOTYPE_PICTURE}\n\n{made.evaluation}")
     print(f"Signs of gradient masking: {masking or 'none'}")
-    print(f"SavedModel: {path} (reloaded: logits differ by at most {difference:.1e})")
+    print(f"SavedModel: {made.saved_model} (reloaded: logits differ by at most {made.difference:.1e})")
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
 
 
@@ -9,7 +10,7 @@ def search(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.search import run_search
 
     genotype = run_search(config, workdir)
-    print(f"{genotype}\n{workdir}/search/genotype.json")
+    print(f"{genotype}\n{workdir}/{file_names.SEARCH}/{file_names.GENOTYPE}")
 
 
 def run() -> None:

@@ -9,7 +9,7 @@ from racl_tf.runs.flags import STUDY
 def study(config: ConfigDict, workdir: str) -> None:
     from racl_tf.reproduction.runs import run_study
 
-    print(run_study(config, workdir).markdown())
+    print(run_study(config, workdir))
 
 
 def run() -> None:

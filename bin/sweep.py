@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
 from racl_tf.runs.flags import MODEL, SWEEP, THREAT
 
@@ -11,7 +12,8 @@ def sweep(config: ConfigDict, workdir: str) -> None:
 
     for name, curve in run_sweep(config, workdir).items():
         print(f"\n{name}\n{curve}")
-    print(f"{workdir}/sweep/eps.png\n{workdir}/sweep/steps.png")
+    for picture in (file_names.EPS_PICTURE, file_names.STEPS_PICTURE):
+        print(f"{workdir}/{file_names.SWEEP}/{picture}")
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
 from racl_tf.runs.flags import THREAT, TRANSFER
 
@@ -9,7 +10,7 @@ from racl_tf.runs.flags import THREAT, TRANSFER
 def transfer(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.transfer import run_transfer
 
-    print(f"\n{run_transfer(config, workdir)}\n{workdir}/transfer/transfer.png")
+    print(f"\n{run_transfer(config, workdir)}\n{workdir}/{file_names.TRANSFER}/{file_names.TRANSFER_PICTURE}")
 
 
 def run() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from racl_tf.errors import UsageError as UsageError
     from racl_tf.evaluation import evaluate as evaluate
     from racl_tf.export import export_saved_model as export_saved_model
+    from racl_tf.image_spec import ImageSpec as ImageSpec
     from racl_tf.networks.genotype_network import GenotypeNetwork as GenotypeNetwork
     from racl_tf.networks.registry import make_network as make_network
     from racl_tf.networks.supernet import Supernet as Supernet
@@ -29,6 +30,7 @@ _HOMES = {
     "ConfidenceConstraint": "racl_tf.search.confidence_constraint",
     "Genotype": "racl_tf.space",
     "GenotypeNetwork": "racl_tf.networks.genotype_network",
+    "ImageSpec": "racl_tf.image_spec",
     "LogNormalArchitecture": "racl_tf.search.log_normal_architecture",
     "RACLSearch": "racl_tf.search.racl_search",
     "Supernet": "racl_tf.networks.supernet",

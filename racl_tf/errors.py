@@ -1,7 +1,8 @@
-"""The error that a user can mend, and the suggestion of the nearest known name."""
+"""The error that a user can mend, the suggestion of the nearest known name, and the check that sizes share."""
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UsageError(ValueError):
@@ -23,3 +24,14 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     hint = f" Did you mean {near[0]!r}?" if near else ""
     comma = "; " if any("," in known for known in names) else ", "
     return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {comma.join(names)}.")
+
+
+def check_positive(**sizes: Any) -> None:
+    """Checks that arguments, given by their names, are positive integers.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")

@@ -1,4 +1,4 @@
-"""The page on adding networks, defences and search modes, as it stands there."""
+"""The page on adding things, as it stands there."""
 
 import pathlib
 import re
@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from racl_tf import evaluate
+from racl_tf.attacks import registry as attacks
 from racl_tf.defences import registry as defences
+from racl_tf.layers import genotype_cell, operations
+from racl_tf.lipschitz import lipschitz_bounds, log_surrogate
+from racl_tf.networks import GenotypeNetwork
 from racl_tf.networks import registry as networks
+from racl_tf.reporting import draw_genotype
+from racl_tf.reproduction import paper_tables
+from racl_tf.reproduction.experiment_store import ExperimentStore
+from racl_tf.reproduction.system import System
+from racl_tf.runs.common import load_data
 from racl_tf.runs.evaluate import run_evaluation
 from racl_tf.runs.search import load_search, run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search import modes
-from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.settings import DATASETS, SMOKE, check_settings, paper_settings
+from racl_tf.space import Genotype, genotype
 
 PAGE = (pathlib.Path(__file__).parents[1] / "docs/extending.md").read_text()
 
@@ -33,13 +44,16 @@ def page() -> dict:
 def registered(page: dict, monkeypatch: pytest.MonkeyPatch) -> dict:
     """The page's lines of the registries, added to them."""
     found = dict(re.findall(r'`"(\w+)": ([^`]*),`', PAGE))
-    assert sorted(found) == ["gaussian_noise", "sharpened", "small_cnn"]
+    assert sorted(found) == ["conv_3x3", "corners", "gaussian_noise", "sharpened", "small_cnn", "table_steps"]
     names = {**page, "SearchMode": modes.SearchMode}
     made = {name: eval(line, names) for name, line in found.items()}
     for module, registry, name in (
         (networks, "NETWORKS", "small_cnn"),
+        (attacks, "ATTACKS", "corners"),
         (defences, "DEFENCES", "gaussian_noise"),
         (modes, "SEARCH_MODES", "sharpened"),
+        (operations, "OPERATION_LAYERS", "conv_3x3"),
+        (paper_tables, "EXHIBITS", "table_steps"),
     ):
         monkeypatch.setattr(module, registry, MappingProxyType({**getattr(module, registry), name: made[name]}))
     return made
@@ -91,9 +105,61 @@ def test_the_search_mode_searches(page: dict, config: ConfigDict, tmp_path: path
     np.testing.assert_allclose(search.architecture.median()[0], expected, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("registered")
+def test_the_attack_shows_corners_until_an_image_falls() -> None:
+    """Against a linear model of one pixel: a corner of two is the worst one, and 20 draws find it."""
+    (attack,) = attacks.make_attack("corners20", 0.1, 0.01)
+    weights = np.array([[1.0, -1.0]], np.float32)
+    model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.layers[-1].set_weights([weights, np.array([-0.5, 0.5], np.float32)])  # the first class above 0.5
+    images = np.array([0.55, 0.65], np.float32).reshape(2, 1, 1, 1)
+    labels = np.zeros(2, np.int32)
+    adversarial = attack(model, images, labels)
+    assert np.abs(np.abs(adversarial - images) - 0.1).max() < 1e-6
+    evaluation = evaluate(model, (images, labels), {"corners": attack}, progress=False)
+    assert evaluation.correct["corners"].tolist() == [False, True]
+
+
+def test_the_operation_is_trained_drawn_and_bounded(
+    registered: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(genotype, "_ALLOWED", (*genotype._ALLOWED, "conv_3x3"))
+    monkeypatch.setattr(genotype_cell, "OPERATION_LAYERS", operations.OPERATION_LAYERS)
+    cell = "conv_3x3<-0 skip_connect<-1 | conv_3x3<-2 -> concat 2-3"
+    cells = Genotype.from_text(f"normal: {cell} reduce: {cell}")
+    network = GenotypeNetwork(cells, 10, channels=4, cells=3, input_shape=(8, 8, 1))
+    images = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    assert network(images).shape == (2, 10)
+    bounds = lipschitz_bounds(network, images)
+    assert 0 < bounds.lower < bounds.upper < np.inf
+    assert np.isfinite(log_surrogate(network))
+    draw_genotype(cells, tmp_path / "genotype.png")
+
+
+def test_the_configuration_reads_the_data_set(
+    page: dict, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), np.uint8)
+    np.savez("photos.npz", x=x, y=np.arange(400) % 4)
+    config = page["get_config"]("smoke")
+    check_settings(config)
+    data = load_data(config)
+    assert (data.num_classes, len(data.train), len(data.test)) == (4, 256, 32)
+
+
+def test_the_table_is_of_what_can_be_made(registered: dict, config: ConfigDict, tmp_path: pathlib.Path) -> None:
+    table = paper_tables.EXHIBITS["table_steps"](("digits",), (System("mine", "resnet18"),))
+    assert len(table.cells) == 4 * 3
+    store = ExperimentStore(config, tmp_path)
+    store.check(
+        (system for _, system in paper_tables.systems_of(table)), {cell.measure for cell in table.cells.values()}
+    )
+
+
 def test_every_file_the_page_names_a_place_for_is_where_such_files_are() -> None:
     root = pathlib.Path(__file__).parents[1]
-    for path in re.findall(r"^`(racl_tf/[\w/]+\.py)`:$", PAGE, re.MULTILINE):
+    paths = re.findall(r"^(?:In )?`([\w/]+\.py)`:$", PAGE, re.MULTILINE)
+    assert len(paths) == 7
+    for path in paths:
         assert (root / path).parent.is_dir()
-    for path in re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE):
-        assert (root / path).is_file()

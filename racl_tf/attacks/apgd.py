@@ -1,7 +1,9 @@
 """Auto-PGD: projected ascent that chooses its own step size (Croce and Hein, 2020, arXiv 2003.01690)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -9,10 +11,39 @@ from racl_tf.attacks.attack import Attack, is_positive_integer
 from racl_tf.attacks.losses import LOSSES, needed_classes
 from racl_tf.attacks.noise import normals, uniforms
 from racl_tf.attacks.norms import NORMS, Norm, per_image
-from racl_tf.attacks.process import Images, LogitsOf, Process, State, like
+from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 MOMENTUM = 0.75  # alpha: the share of the new step in a move
 RHO = 0.75  # the share of steps since the last checkpoint that must have raised the loss
+
+
+class APGDState(NamedTuple):
+    """The state of Auto-PGD; see `AttackState`.
+
+    Arguments:
+        adversarial, is_adversarial: as every attack's.
+        previous: the image shown before `adversarial`, (B, ...).
+        best: the image of largest loss so far, (B, ...).
+        best_gradient: of the loss there, (B, ...).
+        step_size: in units of eps, (B,).
+        loss: of the image shown last, (B,); nothing exceeds it before the first is shown.
+        rises: the number of moves since the last checkpoint that raised the loss, (B,).
+        best_loss: of `best`, (B,).
+        checked_loss: what `best_loss` was at the last checkpoint, (B,).
+        halved: whether the step size was halved there, bool (B,).
+    """
+
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+    previous: tf.Tensor
+    best: tf.Tensor
+    best_gradient: tf.Tensor
+    step_size: tf.Tensor
+    loss: tf.Tensor
+    rises: tf.Tensor
+    best_loss: tf.Tensor
+    checked_loss: tf.Tensor
+    halved: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -83,48 +114,58 @@ class APGD(Attack):
             percents.append(percents[-1] + window)
         return tuple(sorted({-(-percent * self.steps // 100) for percent in percents if percent <= 100}))
 
-    def process(self, logits_of: LogitsOf, *, eps: tf.Tensor) -> Process:  # type: ignore[override]
+    def process(self, logits_of: LogitsOf) -> Process[APGDState]:
         ball = NORMS[self.norm]
         look = _look(logits_of, LOSSES[self.loss][self.targets > 0], self.eot)
         windows = self._windows()
 
-        def start(images: Images) -> State:
-            first = ball.keep(images.x, eps * _far(ball, self.norm, images), eps)
-            return {
-                "adversarial": first,
-                "broken": tf.zeros_like(images.y, tf.bool),
-                "previous": first,
-                "best": first,
-                "best_gradient": tf.zeros_like(first),
-            } | {name: tf.fill(tf.shape(images.y), value) for name, value in _START.items()}
+        def start(images: Images) -> APGDState:
+            def fill(value: float | bool) -> tf.Tensor:
+                return tf.fill(tf.shape(images.y), value)
 
-        def seen(images: Images, state: State) -> tuple[State, tf.Tensor]:
-            moved = state["adversarial"]
+            first = ball.keep(images.x, self.eps * _far(ball, self.norm, images), self.eps)
+            return APGDState(
+                adversarial=first,
+                is_adversarial=fill(False),
+                previous=first,
+                best=first,
+                best_gradient=tf.zeros_like(first),
+                step_size=fill(2.0),
+                loss=fill(math.inf),
+                rises=fill(0.0),
+                best_loss=fill(-math.inf),
+                checked_loss=fill(-math.inf),
+                halved=fill(False),
+            )
+
+        def seen(images: Images, state: APGDState) -> tuple[APGDState, tf.Tensor]:
+            moved = state.adversarial
             logits, loss, gradient = look(moved, images.target if self.targets else images.y)
-            better = loss > state["best_loss"]
-            new = {
-                "broken": tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
-                "loss": loss,
-                "rises": state["rises"] + tf.cast(loss > state["loss"], tf.float32),
-                "best": tf.where(like(better, moved), moved, state["best"]),
-                "best_loss": tf.where(better, loss, state["best_loss"]),
-                "best_gradient": tf.where(like(better, moved), gradient, state["best_gradient"]),
-            }
-            return state | new, gradient
+            better = loss > state.best_loss
+            state = state._replace(
+                is_adversarial=tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
+                loss=loss,
+                rises=state.rises + tf.cast(loss > state.loss, tf.float32),
+                best=tf.where(like(better, moved), moved, state.best),
+                best_loss=tf.where(better, loss, state.best_loss),
+                best_gradient=tf.where(like(better, moved), gradient, state.best_gradient),
+            )
+            return state, gradient
 
-        def step(images: Images, count: tf.Tensor, state: State) -> State:
-            x, moved, state, gradient = images.x, state["adversarial"], *seen(images, state)
+        def step(images: Images, count: tf.Tensor, state: APGDState) -> APGDState:
+            x, moved = images.x, state.adversarial
+            state, gradient = seen(images, state)
             state, halve = _judged(state, tf.gather(windows, tf.minimum(count, self.steps)))
             back = like(halve, x)
-            here = tf.where(back, state["best"], moved)
-            direction = ball.direction(tf.where(back, state["best_gradient"], gradient))
-            ahead = ball.keep(x, here - x + eps * like(state["size"], x) * direction, eps)
+            here = tf.where(back, state.best, moved)
+            direction = ball.direction(tf.where(back, state.best_gradient, gradient))
+            ahead = ball.keep(x, here - x + self.eps * like(state.step_size, x) * direction, self.eps)
             alpha = like(tf.where(count == 0, 1.0, MOMENTUM), x)
-            delta = here - x + alpha * (ahead - here) + (1 - alpha) * (here - state["previous"])
-            return state | {"adversarial": ball.keep(x, delta, eps), "previous": here}
+            delta = here - x + alpha * (ahead - here) + (1 - alpha) * (here - state.previous)
+            return state._replace(adversarial=ball.keep(x, delta, self.eps), previous=here)
 
-        def finish(images: Images, state: State) -> tf.Tensor:
-            return seen(images, state)[0]["best"]
+        def finish(images: Images, state: APGDState) -> tf.Tensor:
+            return seen(images, state)[0].best
 
         return Process(start, step, finish)
 
@@ -137,32 +178,19 @@ class APGD(Attack):
         return tf.constant(windows)
 
 
-# Of the bookkeeping per image: the step size in units of eps, the last loss (which nothing exceeds before the first
-# look), the moves since the last checkpoint that raised it, the best loss now and at the last checkpoint, and
-# whether the step size was halved there.
-_START = {
-    "size": 2.0,
-    "loss": float("inf"),
-    "rises": 0.0,
-    "best_loss": -float("inf"),
-    "checked_loss": -float("inf"),
-    "halved": False,
-}
-
-
-def _judged(state: State, window: tf.Tensor) -> tuple[State, tf.Tensor]:
+def _judged(state: APGDState, window: tf.Tensor) -> tuple[APGDState, tf.Tensor]:
     """Returns the state after the checkpoint that ends a window of moves, if there is one, and whom it sends back."""
     check = window > 0
-    stuck = ~state["halved"] & (state["best_loss"] == state["checked_loss"])
-    halve = check & ((state["rises"] < RHO * window) | stuck)
-    new = {
-        "size": tf.where(halve, state["size"] / 2, state["size"]),
-        "loss": tf.where(halve, state["best_loss"], state["loss"]),
-        "rises": tf.where(check, 0.0, state["rises"]),
-        "checked_loss": tf.where(check, state["best_loss"], state["checked_loss"]),
-        "halved": tf.where(check, halve, state["halved"]),
-    }
-    return state | new, halve
+    stuck = ~state.halved & (state.best_loss == state.checked_loss)
+    halve = check & ((state.rises < RHO * window) | stuck)
+    state = state._replace(
+        step_size=tf.where(halve, state.step_size / 2, state.step_size),
+        loss=tf.where(halve, state.best_loss, state.loss),
+        rises=tf.where(check, 0.0, state.rises),
+        checked_loss=tf.where(check, state.best_loss, state.checked_loss),
+        halved=tf.where(check, halve, state.halved),
+    )
+    return state, halve
 
 
 def _far(ball: Norm, norm: str, images: Images) -> tf.Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, cast
 
 import keras
@@ -25,8 +26,8 @@ from racl_tf.errors import UsageError, unknown
 class Attack(abc.ABC):
     """What is done to images to have them misclassified inside the eps-ball around each and inside [0, 1].
 
-    A subclass is a frozen dataclass that says how images move (`process`). Its fields in `traced` are tensors
-    there, so that attacks that differ in them alone share a trace; every other field selects one.
+    A subclass is a frozen dataclass that says how images move (`process`). Its dynamic fields are tensors inside a
+    compiled graph, so that attacks that differ in them alone share a trace; all others are static and select one.
 
     Arguments of every subclass:
         eps: radius of the ball in units of pixels in [0, 1]; in (0, 1] for "linf", positive for "l2".
@@ -34,6 +35,7 @@ class Attack(abc.ABC):
         steps: number of steps, at least 1.
 
     And of some:
+        loss: a name in `LOSSES`; "" for attacks that have no choice.
         targeted: whether labels are targets to reach rather than classes to leave.
         targets: number of classes aimed at in turn, the likeliest first; 0 for attacks without aim.
         restarts: number of runs with other noise, at least 1.
@@ -42,11 +44,13 @@ class Attack(abc.ABC):
     eps: float
     norm: str
     steps: int
+    loss: str = ""
     targeted: bool = False
     targets: int = 0
     restarts: int = 1
 
-    traced: ClassVar[tuple[str, ...]] = ("eps",)
+    dynamic: ClassVar[Mapping[str, tf.DType]] = MappingProxyType({"eps": tf.float32})
+    """The names of the dynamic fields, with the types of their tensors."""
 
     @property
     def needed_classes(self) -> int:
@@ -83,19 +87,12 @@ class Attack(abc.ABC):
             )
 
     @abc.abstractmethod
-    def process(self, logits_of: LogitsOf, **numbers: tf.Tensor) -> Process:
-        """Returns how images move, as graph code.
+    def process(self, logits_of: LogitsOf) -> Process[Any]:
+        """Returns how images move, as graph code, in which the dynamic fields may be scalar tensors.
 
         Arguments:
             logits_of: maps images (B, ...) in [0, 1] to logits (B, K), without changing any state.
-            numbers: the fields named by `traced`, but `steps`, as scalar tensors; the fields of `self` by
-                these names are not to be read.
         """
-
-    def motion(self, logits_of: LogitsOf, numbers: Mapping[str, Any]) -> tuple[Process, Any]:
-        """Returns how images move and for how many steps, given the traced fields by name."""
-        others = {name: value for name, value in numbers.items() if name != "steps"}
-        return self.process(logits_of, **others), numbers.get("steps", self.steps)
 
     def runs(self, classes: int) -> int:
         """Returns how often an image is attacked: restarts, for each target if there are any."""
@@ -113,22 +110,25 @@ class Attack(abc.ABC):
             return y
         return tf.gather(ranked, tf.broadcast_to(number // self.restarts + 1, tf.shape(y)), batch_dims=1)
 
-    @property
-    def form(self) -> Self:
-        """The attack without its traced numbers: what selects a trace."""
-        return replace(cast(Any, self), **{name: 1 for name in self.traced})
+    def at_radius(self, eps: float) -> Self:
+        """Returns the attack with another eps, and all lengths in the same ratio to it."""
+        return replace(cast(Any, self), eps=eps)
 
     @property
-    def numbers(self) -> dict[str, tf.Tensor]:
-        """The traced fields as scalar tensors, float32, but int32 for "steps"."""
-        return {
-            name: tf.constant(getattr(self, name), tf.int32 if name == "steps" else tf.float32) for name in self.traced
-        }
+    def static(self) -> StaticAttack:
+        """The attack without the values of its dynamic fields: what selects a trace."""
+        names = (field.name for field in fields(cast(Any, self)) if field.name not in self.dynamic)
+        return StaticAttack(type(self), tuple((name, getattr(self, name)) for name in names))
+
+    @property
+    def dynamic_values(self) -> dict[str, tf.Tensor]:
+        """The values of the dynamic fields as scalar tensors."""
+        return {name: tf.constant(getattr(self, name), dtype) for name, dtype in self.dynamic.items()}
 
     def perturb(self, logits_of: LogitsOf, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Returns adversarial images (B, ...) as part of the caller's graph, for a training step; nothing is checked.
 
-        No gradient flows out.
+        Of several runs (restarts, targets) each image keeps the result of largest margin. No gradient flows out.
 
         Arguments:
             logits_of: maps images like `x` to logits (B, K), without changing any state.
@@ -136,7 +136,30 @@ class Attack(abc.ABC):
             y: labels, or targets if `targeted`, integer (B,).
             seeds: one stateless seed per image, int32 (B, 2); see `image_seeds`.
         """
-        return strongest(self, logits_of, x, y, seeds, {name: getattr(self, name) for name in self.traced})
+        x, y = tf.stop_gradient(x), tf.cast(y, tf.int32)
+
+        def logits(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(logits_of(images), tf.float32)
+
+        process = self.process(logits)
+        ranked = tf.argsort(logits(x) if self.targets else tf.zeros([0, 2]), direction="DESCENDING", stable=True)
+        runs = self.runs(ranked.shape[-1])
+
+        def once(number: tf.Tensor) -> tf.Tensor:
+            images = Images(x, y, self.target(ranked, y, number), run_seeds(seeds, number))
+            return tf.stop_gradient(run(process, images, self.steps))
+
+        if runs == 1:
+            return once(tf.constant(0))
+
+        def again(number: tf.Tensor, best: tf.Tensor, best_value: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            moved = once(number)
+            value = margin(logits(moved), y) * (-1 if self.targeted else 1)
+            better = value > best_value
+            return number + 1, tf.where(like(better, moved), moved, best), tf.maximum(value, best_value)
+
+        loop = (tf.constant(0), x, tf.fill(tf.shape(y), -math.inf))
+        return tf.stop_gradient(tf.while_loop(lambda number, *_: number < runs, again, loop)[1])
 
     def __call__(
         self,
@@ -151,8 +174,8 @@ class Attack(abc.ABC):
 
         All steps are made, whether an image is misclassified before or not. Of several runs (restarts,
         targets) each image keeps the result of largest margin. Batches of any size, and attacks that differ
-        only in the numbers named by `traced`, share a trace. An image's noise depends on `seed` and its index
-        alone, not on its place or its neighbours.
+        in dynamic fields alone, share a trace. An image's noise depends on `seed` and its index alone, not on its
+        place or its neighbours.
 
         Arguments:
             model: a Keras model from images in [0, 1] to logits, or a `Classifier`. It is traced once; later
@@ -181,12 +204,12 @@ class Attack(abc.ABC):
         self.check_classes(classifier.check(x, y))
         seed_pair = seeding.fold(seed, "attack")
         arrays = {"x": x, "y": y, "index": index.astype(np.int32)}
-        return classifier.call(_perturb, self.form, arrays, seed=seed_pair, numbers=self.numbers).numpy()
+        return classifier.call(_perturb, self.static, arrays, seed=seed_pair, values=self.dynamic_values).numpy()
 
     @property
     def title(self) -> str:
         """The attack's kind, with its loss, targets and restarts where it has some."""
-        parts = [getattr(self, "loss", ""), "targeted" if self.targets else ""]
+        parts = [self.loss, "targeted" if self.targets else ""]
         parts += [f"{self.restarts} restarts" if self.restarts > 1 else ""]
         return " ".join(part for part in (type(self).__name__, *parts) if part)
 
@@ -195,34 +218,28 @@ class Attack(abc.ABC):
         return {"kind": type(self).__name__} | asdict(cast(Any, self))
 
 
-def strongest(
-    form: Attack, logits_of: LogitsOf, x: tf.Tensor, y: tf.Tensor, seeds: tf.Tensor, numbers: dict[str, Any]
-) -> tf.Tensor:
-    """Returns for each image the result of largest margin of all runs, (B, ...); graph code."""
-    x, y = tf.stop_gradient(x), tf.cast(y, tf.int32)
+@dataclass(frozen=True)
+class StaticAttack:
+    """An attack without the values of its dynamic fields, by which compiled graphs are told apart.
 
-    def logits(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(logits_of(images), tf.float32)
+    Arguments:
+        attack_type: the class of the attack.
+        fields: the names and values of its static fields.
 
-    process, steps = form.motion(logits, numbers)
-    ranked = tf.argsort(logits(x) if form.targets else tf.zeros([0, 2]), direction="DESCENDING", stable=True)
-    runs = form.runs(ranked.shape[-1])
+    >>> from racl_tf.attacks import pgd
+    >>> pgd(8 / 255, 2 / 255, 20).static == pgd(4 / 255, 1 / 255, 10).static
+    True
+    """
 
-    def once(number: tf.Tensor) -> tf.Tensor:
-        images = Images(x, y, form.target(ranked, y, number), run_seeds(seeds, number))
-        return tf.stop_gradient(run(process, images, steps))
+    attack_type: type[Attack]
+    fields: tuple[tuple[str, Any], ...]
 
-    if runs == 1:
-        return once(tf.constant(0))
-
-    def again(number: tf.Tensor, best: tf.Tensor, best_value: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        moved = once(number)
-        value = margin(logits(moved), y) * (-1 if form.targeted else 1)
-        better = value > best_value
-        return number + 1, tf.where(like(better, moved), moved, best), tf.maximum(value, best_value)
-
-    loop = (tf.constant(0), x, tf.fill(tf.shape(y), -math.inf))
-    return tf.stop_gradient(tf.while_loop(lambda number, *_: number < runs, again, loop)[1])
+    def bind(self, values: Mapping[str, tf.Tensor]) -> Attack:
+        """Returns the attack whose dynamic fields are these tensors, unchecked; for use inside a graph."""
+        attack = object.__new__(self.attack_type)
+        for name, value in (*self.fields, *values.items()):
+            object.__setattr__(attack, name, value)
+        return attack
 
 
 def run_seeds(seeds: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
@@ -236,7 +253,12 @@ def is_positive_integer(value: object) -> bool:
 
 
 def _perturb(
-    form: Attack, logits_of: LogitsOf, arrays: dict[str, tf.Tensor], *, seed: tf.Tensor, numbers: dict[str, tf.Tensor]
+    static: StaticAttack,
+    logits_of: LogitsOf,
+    arrays: dict[str, tf.Tensor],
+    *,
+    seed: tf.Tensor,
+    values: dict[str, tf.Tensor],
 ) -> tf.Tensor:
     seeds = image_seeds(seed, arrays["index"])
-    return strongest(form, logits_of, arrays["x"], arrays["y"], seeds, numbers)
+    return static.bind(values).perturb(logits_of, arrays["x"], arrays["y"], seeds)

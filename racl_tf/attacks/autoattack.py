@@ -1,16 +1,37 @@
 """AutoAttack: the ensemble that robust accuracies are compared by (Croce and Hein, 2020, arXiv 2003.01690)."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
 from racl_tf.attacks.apgd import APGD
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.fab import FAB
 from racl_tf.attacks.square import Square
 from racl_tf.errors import unknown
 
-VERSIONS = ("standard", "rand")
+MEMBERS: Mapping[str, Callable[..., Attack]] = MappingProxyType(
+    {
+        "apgd": APGD,
+        "apgd_dlr": partial(APGD, loss="dlr"),
+        "apgd_t": partial(APGD, loss="dlr", targets=9),
+        "fab": FAB,
+        "square": partial(Square, rescale=False),
+    }
+)
+"""The attacks that AutoAttack consists of, by the names that they have in `ATTACKS`."""
+
+VERSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"standard": ("apgd", "apgd_t", "fab", "square"), "rand": ("apgd", "apgd_dlr")}
+)
+"""Its versions, by their members."""
+
+EOT = 20  # evaluations that each gradient is the mean of, for models that are random
 
 
 def autoattack(eps: float, norm: str = "linf", *, version: str = "standard", loss: str = "dlr") -> tuple[Attack, ...]:
-    """Returns the attacks of AutoAttack, which an evaluation makes one after the other on what still stands.
+    """Returns the attacks of AutoAttack, which an evaluation makes one after the other, on robust images alone.
 
     "standard", which robustness leaderboards report, is Auto-PGD on cross-entropy, targeted Auto-PGD on the DLR
     loss and targeted FAB, 100 steps for each of 9 targets, and Square with 5000 queries. "rand" is for
@@ -30,11 +51,6 @@ def autoattack(eps: float, norm: str = "linf", *, version: str = "standard", los
     """
     if version not in VERSIONS:
         raise unknown("version of AutoAttack", version, VERSIONS)
-    if version == "rand":
-        return APGD(eps, norm=norm, eot=20), APGD(eps, norm=norm, loss=loss, eot=20)
-    return (
-        APGD(eps, norm=norm),
-        APGD(eps, norm=norm, loss=loss, targets=9),
-        FAB(eps, norm=norm),
-        Square(eps, norm=norm, rescale=False),
-    )
+    options: dict[str, Any] = {"norm": norm} | ({"eot": EOT} if version == "rand" else {})
+    first, second, *others = (MEMBERS[name] for name in VERSIONS[version])
+    return first(eps, **options), second(eps, loss=loss, **options), *(member(eps, **options) for member in others)

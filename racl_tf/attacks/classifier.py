@@ -33,7 +33,9 @@ class Classifier:
         UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
     """
 
-    def __init__(self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)):
+    def __init__(
+        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)
+    ) -> None:
         if not callable(model):
             raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
@@ -90,21 +92,21 @@ class Classifier:
             )
         return classes
 
-    def call(self, function: Callable[..., Any], form: Any, arrays: Any, **others: Any) -> Any:
-        """Returns `function(form, logits_of, arrays, **others)` as a graph that is traced once for all batch sizes.
+    def call(self, function: Callable[..., Any], static: Any, arrays: Any, **others: Any) -> Any:
+        """Returns `function(static, logits_of, arrays, **others)` as a graph that is traced once for all batch sizes.
 
         Arguments:
             function: graph code, the same object at every call.
-            form: a hashable value that selects a trace.
+            static: a hashable value that selects a trace.
             arrays: a structure of tensors whose first axis is the batch.
             others: tensors of fixed shape, by name.
         """
         arrays, others = tf.nest.map_structure(tf.convert_to_tensor, (arrays, others))
-        key = (function, form, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
+        key = (function, static, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
         if key not in self._graphs:
 
             def graph(arrays: Any, others: dict[str, tf.Tensor]) -> Any:
-                return function(form, self.logits_of, arrays, **others)
+                return function(static, self.logits_of, arrays, **others)
 
             specs = (
                 tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), arrays),

@@ -3,18 +3,34 @@
 import math
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
 from racl_tf.attacks.norms import per_image
-from racl_tf.attacks.process import Images, LogitsOf, Process, State, like
+from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 ALPHA_MAX = 0.1  # the most that a step leans towards the clean image
 ETA = 1.05  # how far a step goes, 1 being the hyperplane: beyond it, to cross a boundary that is curved
 BETA = 0.9  # where between the clean image (0) and a misclassified one (1) the next step begins
 
 _ORDERS = {"linf": math.inf, "l2": 2}
+
+
+class FABState(NamedTuple):
+    """The state of FAB; see `AttackState`.
+
+    Arguments:
+        adversarial, is_adversarial: as every attack's.
+        nearest: the nearest misclassified image shown so far, (B, ...); the clean one before there is any.
+        distance: of `nearest`, (B,); infinite before there is any.
+    """
+
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+    nearest: tf.Tensor
+    distance: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -53,28 +69,33 @@ class FAB(Attack):
         super().__post_init__()
         self._require("targets", is_positive_integer(self.targets), "a positive integer")
 
-    def process(self, logits_of: LogitsOf, *, eps: tf.Tensor) -> Process:  # type: ignore[override]
+    def process(self, logits_of: LogitsOf) -> Process[FABState]:
         length = partial(per_image, partial(tf.norm, ord=_ORDERS[self.norm]))
 
-        def start(images: Images) -> State:
-            nothing = {"nearest": images.x, "distance": tf.fill(tf.shape(images.y), math.inf)}
-            return nothing | {"adversarial": images.x, "broken": tf.zeros_like(images.y, tf.bool)}
+        def start(images: Images) -> FABState:
+            return FABState(
+                adversarial=images.x,
+                is_adversarial=tf.zeros_like(images.y, tf.bool),
+                nearest=images.x,
+                distance=tf.fill(tf.shape(images.y), math.inf),
+            )
 
-        def look(images: Images, state: State) -> tuple[tf.Tensor, State]:
-            """Returns where the candidate is misclassified, (B,), and what is nearest and broken now."""
-            candidate = state["adversarial"]
+        def look(images: Images, state: FABState) -> tuple[FABState, tf.Tensor]:
+            """Returns the state after the candidate has been shown, and where it is misclassified, (B,)."""
+            candidate = state.adversarial
             fooled = tf.argmax(logits_of(candidate), axis=-1, output_type=tf.int32) != images.y
             distance = tf.reshape(length(candidate - images.x), [-1])
-            nearer = fooled & (distance < state["distance"])
-            return fooled, {
-                "broken": fooled & (distance <= eps),
-                "nearest": tf.where(like(nearer, candidate), candidate, state["nearest"]),
-                "distance": tf.where(nearer, distance, state["distance"]),
-            }
+            nearer = fooled & (distance < state.distance)
+            state = state._replace(
+                is_adversarial=fooled & (distance <= self.eps),
+                nearest=tf.where(like(nearer, candidate), candidate, state.nearest),
+                distance=tf.where(nearer, distance, state.distance),
+            )
+            return state, fooled
 
-        def step(images: Images, count: tf.Tensor, state: State) -> State:
-            x, here = images.x, state["adversarial"]
-            fooled, new = look(images, state)
+        def step(images: Images, count: tf.Tensor, state: FABState) -> FABState:
+            x, here = images.x, state.adversarial
+            state, fooled = look(images, state)
             here = tf.where(like(fooled, x), x + BETA * (here - x), here)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(here)
@@ -88,11 +109,11 @@ class FAB(Attack):
             near, far = length(from_here), length(from_x)
             alpha = tf.minimum(tf.math.divide_no_nan(near, near + far), ALPHA_MAX)
             mixed = (1 - alpha) * (here + ETA * from_here) + alpha * (x + ETA * from_x)
-            return new | {"adversarial": tf.clip_by_value(mixed, 0.0, 1.0)}
+            return state._replace(adversarial=tf.clip_by_value(mixed, 0.0, 1.0))
 
-        def finish(images: Images, state: State) -> tf.Tensor:
-            _, last = look(images, state)
-            return tf.where(like(last["distance"] <= eps, images.x), last["nearest"], images.x)
+        def finish(images: Images, state: FABState) -> tf.Tensor:
+            last, _ = look(images, state)
+            return tf.where(like(last.distance <= self.eps, images.x), last.nearest, images.x)
 
         return Process(start, step, finish)
 

@@ -1,20 +1,37 @@
 """Projected steepest ascent with optional momentum: FGSM, BIM, PGD and MIM."""
 
 import math
-from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
 
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.losses import LOSSES, needed_classes
 from racl_tf.attacks.norms import NORMS, per_image
-from racl_tf.attacks.process import Images, LogitsOf, Process, State
+from racl_tf.attacks.process import Images, LogitsOf, Process
+
+
+class GradientState(NamedTuple):
+    """The state of an attack without momentum; see `AttackState`."""
+
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+
+
+class MomentumState(NamedTuple):
+    """The state of an attack with momentum, which is like the images, (B, ...)."""
+
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+    momentum: tf.Tensor
 
 
 @dataclass(frozen=True)
 class GradientAttack(Attack):
-    """A white-box attack: `steps` ascents of a loss inside the ball.
+    """A white-box attack: `steps` ascents of a loss inside the ball, towards the maximum of RACL's Eq. 1.
 
     `fgsm`, `pgd` and `mim` construct the usual ones. Each step takes the raw gradient g of the loss with
     respect to the image, then the momentum m <- decay * m + g / ||g||_1 in its place if `decay` > 0 (Dong et al.,
@@ -47,7 +64,9 @@ class GradientAttack(Attack):
     targeted: bool = False
     restarts: int = 1
 
-    traced: ClassVar[tuple[str, ...]] = ("eps", "step_size", "steps")
+    dynamic: ClassVar[Mapping[str, tf.DType]] = MappingProxyType(
+        {"eps": tf.float32, "step_size": tf.float32, "steps": tf.int32}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,27 +82,54 @@ class GradientAttack(Attack):
     def needed_classes(self) -> int:
         return needed_classes(self.loss, self.targeted)
 
-    def process(self, logits_of: LogitsOf, *, eps: tf.Tensor, step_size: tf.Tensor) -> Process:  # type: ignore[override]
+    def at_radius(self, eps: float) -> Self:
+        return replace(self, eps=eps, step_size=self.step_size * eps / self.eps)
+
+    def process(self, logits_of: LogitsOf) -> Process[GradientState | MomentumState]:
         ball, objective = NORMS[self.norm], LOSSES[self.loss][self.targeted]
 
-        def start(images: Images) -> State:
+        def start(images: Images) -> GradientState | MomentumState:
             x = images.x
-            first = ball.keep(x, ball.start(images.seeds, x, eps), eps) if self.random_start else x
-            state = {"adversarial": first, "broken": tf.zeros_like(images.y, tf.bool)}
-            return state | ({"momentum": tf.zeros_like(x)} if self.decay > 0 else {})
+            first = ball.keep(x, ball.start(images.seeds, x, self.eps), self.eps) if self.random_start else x
+            state = GradientState(first, tf.zeros_like(images.y, tf.bool))
+            return MomentumState(*state, tf.zeros_like(x)) if self.decay > 0 else state
 
-        def step(images: Images, count: tf.Tensor, state: State) -> State:
-            x, moved = images.x, state["adversarial"]
+        def step(
+            images: Images, count: tf.Tensor, state: GradientState | MomentumState
+        ) -> GradientState | MomentumState:
+            x, moved = images.x, state.adversarial
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(moved)
                 logits = logits_of(moved)
                 total = tf.reduce_sum(objective(logits, images.y))
             gradient = tape.gradient(total, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            new = {"broken": (predicted == images.y) == self.targeted}
-            if self.decay > 0:
+            if isinstance(state, MomentumState):
                 normed = tf.math.divide_no_nan(gradient, per_image(tf.reduce_sum, tf.abs(gradient)))
-                gradient = new["momentum"] = self.decay * state["momentum"] + normed
-            return new | {"adversarial": ball.keep(x, moved - x + step_size * ball.direction(gradient), eps)}
+                gradient = self.decay * state.momentum + normed
+                state = state._replace(momentum=gradient)
+            return state._replace(
+                adversarial=ball.keep(x, moved - x + self.step_size * ball.direction(gradient), self.eps),
+                is_adversarial=(predicted == images.y) == self.targeted,
+            )
 
         return Process(start, step)
+
+
+def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:
+    """Returns the fast gradient method: one step of length eps from the clean image (Goodfellow et al., 2015)."""
+    return GradientAttack(eps, eps, 1, norm=norm, **options)
+
+
+def pgd(
+    eps: float, step_size: float, steps: int, *, norm: str = "linf", random_start: bool = True, **options: Any
+) -> GradientAttack:
+    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
+    return GradientAttack(eps, step_size, steps, norm=norm, random_start=random_start, **options)
+
+
+def mim(
+    eps: float, step_size: float, steps: int, *, norm: str = "linf", decay: float = 1.0, **options: Any
+) -> GradientAttack:
+    """Returns the momentum iterative method, from the clean image (Dong et al., 2018)."""
+    return GradientAttack(eps, step_size, steps, norm=norm, decay=decay, **options)

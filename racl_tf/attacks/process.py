@@ -5,12 +5,11 @@ that image, its label and its seed alone, wherever it lies.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import tensorflow as tf
 
 LogitsOf = Callable[[tf.Tensor], tf.Tensor]
-State = dict[str, tf.Tensor]
 
 
 class Images(NamedTuple):
@@ -29,28 +28,47 @@ class Images(NamedTuple):
     seeds: tf.Tensor
 
 
-class Process(NamedTuple):
+class AttackState(Protocol):
+    """What changes while images are attacked: each attack's own NamedTuple of tensors with these two among them.
+
+    Arguments:
+        adversarial: the images (B, ...) that the next step shows to the model, in the ball and in [0, 1] if the
+            attack keeps them there.
+        is_adversarial: whether the image shown last fulfils the attack's aim, bool (B,), at first false.
+    """
+
+    @property
+    def adversarial(self) -> tf.Tensor: ...
+
+    @property
+    def is_adversarial(self) -> tf.Tensor: ...
+
+    def _replace(self, *args: Any, **fields: Any) -> Self: ...
+
+
+S = TypeVar("S", bound=AttackState)
+
+
+class Process(NamedTuple, Generic[S]):
     """The motion of one attack on one model.
 
     Arguments:
-        start: returns the state before the first step, without asking the model. Every state has "adversarial",
-            the images (B, ...) that the next step shows to the model, in the ball and in [0, 1] if the attack
-            keeps them there, and "broken", bool (B,), at first false.
+        start: returns the state before the first step, without asking the model.
         step: takes the images, the number of steps that each has made, int32 (B,), and the state. It shows
-            "adversarial" to the model, sets "broken" where that image fulfils the attack's aim, and moves on
-            all the same: who wants to stop there keeps the old image.
-        finish: returns the result of a state, the best images so far; by default "adversarial".
+            `adversarial` to the model, sets `is_adversarial` where that image fulfils the attack's aim, and moves
+            on all the same: who wants to stop there keeps the old image.
+        finish: returns the result of a state, the best images so far; by default `adversarial`.
     """
 
-    start: Callable[[Images], State]
-    step: Callable[[Images, tf.Tensor, State], State]
-    finish: Callable[[Images, State], tf.Tensor] = lambda _, state: state["adversarial"]
+    start: Callable[[Images], S]
+    step: Callable[[Images, tf.Tensor, S], S]
+    finish: Callable[[Images, S], tf.Tensor] = lambda _, state: state.adversarial
 
 
-def run(process: Process, images: Images, steps: int | tf.Tensor) -> tf.Tensor:
+def run(process: Process[S], images: Images, steps: int | tf.Tensor) -> tf.Tensor:
     """Returns what the process has made of all images after `steps` steps, (B, ...)."""
 
-    def step(count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+    def step(count: tf.Tensor, state: S) -> tuple[tf.Tensor, S]:
         return count + 1, process.step(images, count, state)
 
     loop = (tf.zeros_like(images.y), process.start(images))
@@ -59,22 +77,23 @@ def run(process: Process, images: Images, steps: int | tf.Tensor) -> tf.Tensor:
 
 
 def advance(
-    process: Process, images: Images, count: tf.Tensor, state: State, *, steps: int | tf.Tensor, limit: int | tf.Tensor
-) -> tuple[tf.Tensor, State]:
-    """Returns `count` and `state` after at most `limit` more steps, where an image that is broken stays as it is.
+    process: Process[S], images: Images, count: tf.Tensor, state: S, *, steps: int | tf.Tensor, limit: int | tf.Tensor
+) -> tuple[tf.Tensor, S]:
+    """Returns `count` and `state` after at most `limit` more steps, where an adversarial image stays as it is.
 
-    An image is finished when it is broken or its count exceeds `steps`: after the last step it is shown to
-    the model once more. `count` of a broken image is the number of steps that it took.
+    An image is finished when it is adversarial or its count exceeds `steps`: after the last step it is shown to
+    the model once more. `count` of an adversarial image is the number of steps that it took.
     """
 
-    def moving(count: tf.Tensor, state: State) -> tf.Tensor:
-        return ~state["broken"] & (count <= steps)
+    def moving(count: tf.Tensor, state: S) -> tf.Tensor:
+        return ~state.is_adversarial & (count <= steps)
 
-    def step(count: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+    def step(count: tf.Tensor, state: S) -> tuple[tf.Tensor, S]:
         shown, new = moving(count, state), process.step(images, count, state)
-        moved = shown & ~new["broken"]
-        kept = {name: tf.where(like(moved, value), value, state[name]) for name, value in new.items()}
-        return count + tf.cast(moved, tf.int32), kept | {"broken": state["broken"] | (shown & new["broken"])}
+        moved = shown & ~new.is_adversarial
+        kept = tf.nest.map_structure(lambda value, old: tf.where(like(moved, value), value, old), new, state)
+        found = state.is_adversarial | (shown & new.is_adversarial)
+        return count + tf.cast(moved, tf.int32), kept._replace(is_adversarial=found)
 
     return tf.while_loop(lambda *loop: tf.reduce_any(moving(*loop)), step, (count, state), maximum_iterations=limit)
 

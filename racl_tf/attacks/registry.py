@@ -1,68 +1,85 @@
-"""The attacks by name: the constructors of the usual ones and the suite that results are reported on."""
+"""The attacks by name, and the suite that results are reported on. A new one takes its file and a line here."""
 
+import inspect
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
-from racl_tf.attacks.apgd import APGD
 from racl_tf.attacks.attack import Attack
-from racl_tf.attacks.autoattack import autoattack
-from racl_tf.attacks.gradient import GradientAttack
-from racl_tf.errors import unknown
+from racl_tf.attacks.autoattack import MEMBERS, autoattack
+from racl_tf.attacks.gradient import GradientAttack, fgsm, mim, pgd
+from racl_tf.errors import UsageError, unknown
 
 
-def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:
-    """Returns the fast gradient method: one step of length eps from the clean image (Goodfellow et al., 2015)."""
-    return GradientAttack(eps, eps, 1, norm=norm, **options)
+def _paper_mim(eps: float, steps: int = 10, *, norm: str) -> GradientAttack:
+    return mim(eps, eps / steps, steps, norm=norm)
 
 
-def pgd(eps: float, step_size: float, steps: int, *, random_start: bool = True, **options: Any) -> GradientAttack:
-    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
-    return GradientAttack(eps, step_size, steps, random_start=random_start, **options)
+def _paper_pgd10(eps: float, *, norm: str) -> GradientAttack:
+    return pgd(eps, eps / 10, 10, norm=norm)
 
 
-def mim(eps: float, step_size: float, steps: int, *, decay: float = 1.0, **options: Any) -> GradientAttack:
-    """Returns the momentum iterative method, from the clean image (Dong et al., 2018)."""
-    return GradientAttack(eps, step_size, steps, decay=decay, **options)
-
-
-def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str, GradientAttack]:
-    """Returns the attacks of the paper's evaluation (there L-infinity) by their names.
-
-    >>> list(standard_suite(8 / 255, 2 / 255))
-    ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']
-    """
-    return {
-        "fgsm": fgsm(eps, norm=norm),
-        "mim": mim(eps, eps / 10, 10, norm=norm),
-        "pgd10": pgd(eps, eps / 10, 10, norm=norm),
-        "pgd20": pgd(eps, step_size, 20, norm=norm),
-        "pgd100": pgd(eps, step_size, 100, norm=norm),
+ATTACKS: Mapping[str, Callable[..., Attack | tuple[Attack, ...]]] = MappingProxyType(
+    {
+        "fgsm": fgsm,
+        "mim": _paper_mim,
+        "pgd10": _paper_pgd10,
+        "pgd": pgd,
+        **MEMBERS,
+        "autoattack": autoattack,
+        "autoattack_rand": partial(autoattack, version="rand"),
     }
+)
+"""What makes each attack or ensemble, from those of `eps`, `step_size`, `norm` and `steps` that it takes."""
+
+_SUITE = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")
 
 
 def make_attack(name: str, eps: float, step_size: float, norm: str = "linf") -> tuple[Attack, ...]:
     """Returns the attack of that name, or the attacks of an ensemble.
 
-    Known are those of `standard_suite`, "mimN" (N steps of eps / N), "pgdN" (N steps of `step_size`), "autoattack",
-    "autoattack_rand" (for models that are random at inference) and AutoAttack's parts: "apgd" (on cross-entropy),
-    "apgd_dlr", "apgd_t" (on targeted DLR), "fab" and "square".
+    Arguments:
+        name: a name in `ATTACKS`; of an attack that takes `steps`, a number of steps may follow, which "pgd" needs:
+            "pgd20", "mim5", "apgd50".
+        eps: radius of the ball in units of pixels in [0, 1]; in (0, 1] for "linf", positive for "l2".
+        step_size: length of a step of PGD, in the same units. The paper's "pgd10" and "mim" have their own, eps / 10,
+            as N steps of "mim" have eps / N.
+        norm: a name in `NORMS`, "linf" or "l2".
 
     Raises:
-        UsageError: for any other name; the nearest is suggested.
+        UsageError: for any other name, of which the nearest is suggested, a number of steps that is missing, or a
+            value outside its range.
 
     >>> make_attack("pgd7", 8 / 255, 2 / 255)[0].steps
     7
     """
-    suite: dict[str, tuple[Attack, ...]] = {
-        name: (attack,) for name, attack in standard_suite(eps, step_size, norm).items()
-    }
-    suite |= {"autoattack": autoattack(eps, norm), "autoattack_rand": autoattack(eps, norm, version="rand")}
-    suite |= zip(("apgd", "apgd_t", "fab", "square"), ((part,) for part in suite["autoattack"]), strict=True)
-    suite |= {"apgd_dlr": (APGD(eps, norm=norm, loss="dlr"),)}
-    if name in suite:
-        return suite[name]
-    found = re.fullmatch(r"(mim|pgd)([1-9]\d*)", name)
-    if not found:
-        raise unknown("attack", name, suite)
-    steps = int(found[2])
-    return (mim(eps, eps / steps, steps, norm=norm) if found[1] == "mim" else pgd(eps, step_size, steps, norm=norm),)
+    known, steps = _parse(name)
+    given = {"eps": eps, "step_size": step_size, "norm": norm} | steps
+    takes = inspect.signature(ATTACKS[known]).parameters
+    made = ATTACKS[known](**{key: value for key, value in given.items() if key in takes})
+    return made if isinstance(made, tuple) else (made,)
+
+
+def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str, Attack]:
+    """Returns the attacks of the paper's evaluation (Section 3.2, in L-infinity) by their names.
+
+    >>> list(standard_suite(8 / 255, 2 / 255))
+    ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']
+    """
+    return {name: make_attack(name, eps, step_size, norm)[0] for name in _SUITE}
+
+
+def _parse(name: str) -> tuple[str, dict[str, Any]]:
+    """Returns the name in `ATTACKS` and the number of steps, if there is one."""
+    steps = {known: inspect.signature(make).parameters.get("steps") for known, make in ATTACKS.items()}
+    complete = [known for known, taken in steps.items() if taken is None or taken.default is not taken.empty]
+    if name in complete:
+        return name, {}
+    found = re.fullmatch(r"(.+?)([1-9]\d*)", name)
+    if found and steps.get(found[1]):
+        return found[1], {"steps": int(found[2])}
+    if name in ATTACKS:
+        raise UsageError(f"The attack {name!r} needs a number of steps behind its name, such as '{name}20'.")
+    raise unknown("attack", name, dict.fromkeys((*_SUITE, *complete)))

@@ -11,12 +11,27 @@ from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.losses import margin
 from racl_tf.attacks.noise import signs, uniforms
 from racl_tf.attacks.norms import NORMS, l2_direction
-from racl_tf.attacks.process import Images, LogitsOf, Process, State, like
+from racl_tf.attacks.process import Images, LogitsOf, Process, like
 from racl_tf.errors import UsageError
 
 # The queries, of 10000, after which the changed share of an image is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 TILES = 5  # along the shorter side of an image, in the start for "l2"
+
+
+class SquareState(NamedTuple):
+    """The state of the Square attack; see `AttackState`.
+
+    Arguments:
+        adversarial, is_adversarial: as every attack's.
+        best: the image of largest margin loss shown so far, (B, ...); the clean one before there is any.
+        best_value: its loss, (B,).
+    """
+
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+    best: tf.Tensor
+    best_value: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -67,39 +82,42 @@ class Square(Attack):
         queries = step * 10000 // self.steps if self.rescale else step
         return sum(queries > query for query in HALVINGS)
 
-    def process(self, logits_of: LogitsOf, *, eps: tf.Tensor) -> Process:  # type: ignore[override]
+    def process(self, logits_of: LogitsOf) -> Process[SquareState]:
         ball = NORMS[self.norm]
 
-        def start(images: Images) -> State:
+        def start(images: Images) -> SquareState:
             if images.x.shape.rank != 4:
                 raise UsageError(
                     "The Square attack changes squares of images (H, W, C). Received: images of shape "
                     f"{tuple(images.x.shape[1:])}. Give the model images with three axes, or use another attack."
                 )
-            first = ball.keep(images.x, eps * (_tiles(images) if self.norm == "l2" else _stripes(images)), eps)
-            value = tf.fill(tf.shape(images.y), -math.inf)
-            broken = tf.zeros_like(images.y, tf.bool)
-            return {"adversarial": first, "broken": broken, "best": images.x, "best_value": value}
+            unit = _tiles(images) if self.norm == "l2" else _stripes(images)
+            return SquareState(
+                adversarial=ball.keep(images.x, self.eps * unit, self.eps),
+                is_adversarial=tf.zeros_like(images.y, tf.bool),
+                best=images.x,
+                best_value=tf.fill(tf.shape(images.y), -math.inf),
+            )
 
-        def seen(images: Images, state: State) -> State:
-            logits = logits_of(state["adversarial"])
+        def seen(images: Images, state: SquareState) -> SquareState:
+            logits = logits_of(state.adversarial)
             value = margin(logits, images.y)
-            better = value > state["best_value"]
-            return state | {
-                "broken": tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
-                "best": tf.where(like(better, images.x), state["adversarial"], state["best"]),
-                "best_value": tf.where(better, value, state["best_value"]),
-            }
+            better = value > state.best_value
+            return state._replace(
+                is_adversarial=tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
+                best=tf.where(like(better, images.x), state.adversarial, state.best),
+                best_value=tf.where(better, value, state.best_value),
+            )
 
-        def step(images: Images, count: tf.Tensor, state: State) -> State:
+        def step(images: Images, count: tf.Tensor, state: SquareState) -> SquareState:
             state = seen(images, state)
             change = self._l2_change if self.norm == "l2" else self._linf_change
             halvings = tf.gather([self._halvings(i) for i in range(self.steps + 1)], tf.minimum(count, self.steps))
-            delta = change(images.seeds, count + 1, halvings, state["best"] - images.x, eps)
-            return state | {"adversarial": ball.keep(images.x, delta, eps)}
+            delta = change(images.seeds, count + 1, halvings, state.best - images.x)
+            return state._replace(adversarial=ball.keep(images.x, delta, self.eps))
 
-        def finish(images: Images, state: State) -> tf.Tensor:
-            return seen(images, state)["best"]
+        def finish(images: Images, state: SquareState) -> tf.Tensor:
+            return seen(images, state).best
 
         return Process(start, step, finish)
 
@@ -111,18 +129,14 @@ class Square(Attack):
             sides = [max(side, 3) // 2 * 2 + 1 for side in sides]
         return [min(side, height, width) for side in sides]
 
-    def _linf_change(
-        self, seeds: tf.Tensor, count: tf.Tensor, halvings: tf.Tensor, delta: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def _linf_change(self, seeds: tf.Tensor, count: tf.Tensor, halvings: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         """Returns the perturbations (B, H, W, C) moved by 2 eps up or down in a square, before the projection."""
         _, height, width, channels = delta.shape
         numbers = uniforms(seeds, count, 2 + channels)
         square = _Square.at(numbers[:, :2], tf.gather(self._sides(height, width), halvings), height, width)
-        return delta + 2 * eps * square.mask * signs(numbers[:, None, None, 2:])
+        return delta + 2 * self.eps * square.mask * signs(numbers[:, None, None, 2:])
 
-    def _l2_change(
-        self, seeds: tf.Tensor, count: tf.Tensor, halvings: tf.Tensor, delta: tf.Tensor, eps: tf.Tensor
-    ) -> tf.Tensor:
+    def _l2_change(self, seeds: tf.Tensor, count: tf.Tensor, halvings: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         """Returns the perturbations (B, H, W, C) of Algorithm 3, of norm eps."""
         _, height, width, channels = delta.shape
         sides = self._sides(height, width)
@@ -134,7 +148,7 @@ class Square(Attack):
         patterns = tf.where(numbers[:, 4, None, None] < 0.5, patterns, tf.transpose(patterns, [0, 2, 1]))
 
         both = tf.maximum(target.mask, source.mask)
-        unused = tf.maximum(eps**2 - tf.reduce_sum(delta**2, axis=[1, 2, 3], keepdims=True), 0.0)
+        unused = tf.maximum(self.eps**2 - tf.reduce_sum(delta**2, axis=[1, 2, 3], keepdims=True), 0.0)
         available = tf.sqrt(_per_channel(delta * both) ** 2 + unused / channels)
         new = _unit(delta * target.mask) + target.place(patterns) * signs(numbers[:, None, None, 5:])
         return delta * (1 - both) + available * _unit(new)

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from racl_tf.errors import UsageError
+from racl_tf.image_spec import ImageSpec
 
 PIXEL_SCALE = np.float32(1 / 255)
 
@@ -103,6 +104,11 @@ class Dataset:
     def std(self) -> tuple[float, ...]:
         """The standard deviation of every channel over the training images in [0, 1]; 1 for a constant channel."""
         return tuple(std if std > 1e-6 else 1.0 for std in _per_channel(np.std, self.train.x))
+
+    @cached_property
+    def spec(self) -> ImageSpec:
+        """What a network has to know of the images: classes, shape, mean and standard deviation."""
+        return ImageSpec(self.num_classes, input_shape=self.input_shape, mean=self.mean, std=self.std)
 
 
 def _per_channel(statistic: Callable[..., np.floating], x: np.ndarray) -> tuple[float, ...]:

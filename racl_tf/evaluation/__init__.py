@@ -4,7 +4,7 @@ from racl_tf.evaluation.intervals import Difference, paired_bootstrap, wilson_in
 from racl_tf.evaluation.loading import load_classifier
 from racl_tf.evaluation.masking import check_for_masking
 from racl_tf.evaluation.masking_report import MaskingCheck, MaskingReport
-from racl_tf.evaluation.results import AttackOutcomes, Evaluation, save_results
+from racl_tf.evaluation.results import AttackOutcomes, Evaluation
 from racl_tf.evaluation.robustness import evaluate
 from racl_tf.evaluation.sweep import Sweep, sweep_eps, sweep_steps
 from racl_tf.evaluation.transfer import Transfer, transfer
@@ -21,7 +21,6 @@ __all__ = [
     "evaluate",
     "load_classifier",
     "paired_bootstrap",
-    "save_results",
     "sweep_eps",
     "sweep_steps",
     "transfer",

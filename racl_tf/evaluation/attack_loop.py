@@ -1,4 +1,4 @@
-"""Attacks on what still stands: an image that has fallen leaves its batch, and the next one takes its place."""
+"""Attacks on robust images alone: one that is misclassified leaves its batch, and the next takes its place."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,32 +9,52 @@ import tensorflow as tf
 
 from racl_tf import seeding
 from racl_tf.attacks import Attack, image_seeds
-from racl_tf.attacks.attack import run_seeds
-from racl_tf.attacks.process import Images, LogitsOf, advance
+from racl_tf.attacks.attack import StaticAttack, run_seeds
+from racl_tf.attacks.process import AttackState, Images, LogitsOf, advance
 from racl_tf.evaluation.task import EvaluationTask
 
-STANDS = -1
+NOT_FOUND = -1
 
 
 class Outcome(NamedTuple):
-    """How one run of an attack on one image ended: after how many steps it fell, or `STANDS`."""
+    """How one run of an attack on one image ended.
+
+    Arguments:
+        image: its index.
+        run: the number of the run, from 0.
+        steps: after how many steps an adversarial image was found, or `NOT_FOUND`.
+    """
 
     image: int
     run: int
     steps: int
 
 
-def run_attack(
-    subjects: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int
-) -> Iterator[tuple[list[Outcome], int]]:
-    """Runs an attack on images until each has fallen or has stood all runs, and yields as it goes.
-
-    An image falls at the first step that shows a misclassified image to the model. It then leaves the batch
-    and a pending one takes its place, so that batches are of full size until nothing is pending; from there
-    on their size is halved as images leave. No size is traced anew.
+class Batch(NamedTuple):
+    """Images under attack.
 
     Arguments:
-        subjects: the classifier and its images.
+        images: what they are attacked with.
+        count: the number of steps that each has made, int32 (B,).
+        state: of the attack.
+    """
+
+    images: Images
+    count: tf.Tensor
+    state: AttackState
+
+
+def run_attack(
+    task: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int
+) -> Iterator[tuple[list[Outcome], int]]:
+    """Runs an attack on images until for each an adversarial image is found or all runs are made; yields as it goes.
+
+    A run on an image ends at the first step that shows a misclassified image to the model. The image then leaves
+    the batch and a pending one takes its place, so that batches are of full size until nothing is pending; from
+    there on their size is halved as images leave. No size is traced anew.
+
+    Arguments:
+        task: the classifier and its images.
         attack: not targeted.
         pending: indices of images, each with the run to begin with (0 for an image not attacked before).
         seed: of the noise, which depends on it, the image's index and the run alone.
@@ -42,33 +62,33 @@ def run_attack(
     Yields:
         The outcomes that are new, one for each finished run, and the number of steps made in runs that are not.
     """
-    runs = attack.runs(subjects.classes)
-    limit = min(max(attack.steps // 25, 1), 25)  # steps between two looks at what has fallen
+    runs = attack.runs(task.classes)
+    limit = min(max(attack.steps // 25, 1), 25)  # steps between two looks at what was found
     seed_pair = seeding.fold(seed, "attack")
-    queue, rows, batch = deque(pending), np.zeros((0, 2), int), None
+    queue, rows = deque(pending), np.zeros((0, 2), int)
+    batch: Any = None  # the `Batch` of the rows
     while queue or len(rows):
-        if queue and len(rows) < subjects.batch_size:
-            new = np.array([queue.popleft() for _ in range(min(subjects.batch_size - len(rows), len(queue)))])
-            fresh = _begin(subjects, attack, new, seed_pair)
-            batch = fresh if batch is None else tf.nest.map_structure(lambda *pair: tf.concat(pair, 0), batch, fresh)
+        if queue and len(rows) < task.batch_size:
+            new = np.array([queue.popleft() for _ in range(min(task.batch_size - len(rows), len(queue)))])
+            fresh = _begin(task, attack, new, seed_pair)
+            batch = tf.nest.map_structure(lambda *pair: tf.concat(pair, 0), batch, fresh) if len(rows) else fresh
             rows = np.concatenate([rows, new])
-        batch |= subjects.classifier.call(_advance, attack.form, batch, limit=limit, numbers=attack.numbers)
-        count, broken = batch["count"].numpy(), batch["state"]["broken"].numpy()
-        finished = broken | (count > attack.steps)
+        values = attack.dynamic_values
+        count, state = task.classifier.call(_advance, attack.static, batch, limit=limit, values=values)
+        batch = batch._replace(count=count, state=state)
+        count, is_adversarial = count.numpy(), state.is_adversarial.numpy()
+        finished = is_adversarial | (count > attack.steps)
         fresh_ends = np.flatnonzero(finished & (rows[:, 0] >= 0))
         outcomes = [
-            Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if broken[row] else STANDS)
+            Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if is_adversarial[row] else NOT_FOUND)
             for row in fresh_ends
         ]
         yield outcomes, int(count[~finished].sum())
-        queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == STANDS and end.run + 1 < runs)
+        queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
         rows[finished] = -1
         kept = _kept(finished, bool(queue))
         if len(kept) < len(rows):
-            rows = rows[kept]
-            batch = (
-                tf.nest.map_structure(lambda values, kept=kept: tf.gather(values, kept), batch) if len(kept) else None
-            )
+            rows, batch = rows[kept], tf.nest.map_structure(lambda values, kept=kept: tf.gather(values, kept), batch)
 
 
 def _kept(finished: np.ndarray, more: bool) -> np.ndarray:
@@ -82,31 +102,34 @@ def _kept(finished: np.ndarray, more: bool) -> np.ndarray:
     return np.concatenate([moving, done[: size - len(moving)]])
 
 
-def _begin(subjects: EvaluationTask, attack: Attack, rows: np.ndarray, seed: tf.Tensor) -> dict[str, Any]:
+def _begin(task: EvaluationTask, attack: Attack, rows: np.ndarray, seed: tf.Tensor) -> Batch:
     index, run = rows.T
-    y = subjects.labels[index]
+    y = task.labels[index]
     arrays = {
-        "x": subjects.images(index),
+        "x": task.images(index),
         "y": y,
-        "target": attack.target(subjects.ranked[index], y, run),
+        "target": attack.target(task.ranked[index], y, run),
         "index": index.astype(np.int32),
         "run": run.astype(np.int32),
     }
-    return dict(subjects.classifier.call(_started, attack.form, arrays, seed=seed, numbers=attack.numbers))
+    return task.classifier.call(_started, attack.static, arrays, seed=seed, values=attack.dynamic_values)
 
 
 def _started(
-    form: Attack, logits_of: LogitsOf, arrays: dict[str, tf.Tensor], *, seed: tf.Tensor, numbers: dict[str, tf.Tensor]
-) -> dict[str, Any]:
+    static: StaticAttack,
+    logits_of: LogitsOf,
+    arrays: dict[str, tf.Tensor],
+    *,
+    seed: tf.Tensor,
+    values: dict[str, tf.Tensor],
+) -> Batch:
     seeds = run_seeds(image_seeds(seed, arrays["index"]), arrays["run"])
     images = Images(arrays["x"], arrays["y"], arrays["target"], seeds)
-    process, _ = form.motion(logits_of, numbers)
-    return {"images": images, "count": tf.zeros_like(arrays["y"]), "state": process.start(images)}
+    return Batch(images, tf.zeros_like(arrays["y"]), static.bind(values).process(logits_of).start(images))
 
 
 def _advance(
-    form: Attack, logits_of: LogitsOf, batch: dict[str, Any], *, limit: tf.Tensor, numbers: dict[str, tf.Tensor]
-) -> dict[str, Any]:
-    process, steps = form.motion(logits_of, numbers)
-    count, state = advance(process, batch["images"], batch["count"], batch["state"], steps=steps, limit=limit)
-    return {"count": count, "state": state}
+    static: StaticAttack, logits_of: LogitsOf, batch: Batch, *, limit: tf.Tensor, values: dict[str, tf.Tensor]
+) -> tuple[tf.Tensor, AttackState]:
+    attack = static.bind(values)
+    return advance(attack.process(logits_of), *batch, steps=attack.steps, limit=limit)

@@ -40,18 +40,19 @@ def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike) -> Difference:
 
     Seeds and images are both drawn with replacement, the same ones for both systems (the two-way, or pigeonhole,
     bootstrap of Owen, 2007), so that the interval covers training anew on other seeds and testing on other images.
-    Nothing has to be drawn for it: with the differences :math:`d_{ij} = m + a_i + b_j + e_{ij}` of k seeds and n
+    Nothing has to be drawn for it: with the differences $d_{ij} = m + a_i + b_j + e_{ij}$ of k seeds and n
     images, whose parts a, b, e have mean 0 in every line, the variance of the bootstrapped means is
 
-    .. math:: v = \overline{a^2} / k + \overline{b^2} / n + \overline{e^2} / (k n),
+    $$v = \overline{a^2} / k + \overline{b^2} / n + \overline{e^2} / (k n),$$
 
-    and the interval is :math:`m \pm t_{k-1} \sqrt{v k / (k - 1)}`. Percentiles of the bootstrapped means, which know
+    and the interval is $m \pm t_{k-1} \sqrt{v k / (k - 1)}$. Percentiles of the bootstrapped means, which know
     neither Student's t nor the k - 1, would cover 83% instead of 95% with five seeds. It is never narrower than the
     paired t interval over the seeds' means, and up to sqrt(3) too wide where seeds hardly differ.
 
     Arguments:
-        first, second: which images are correct, bool (seeds, images), or any figures of that shape; the same
-            seeds and images in the same order. Two seeds at least; below five, intervals are very wide.
+        first: which images are correct, bool (seeds, images), or any figures of that shape. Two seeds at least; below
+            five, intervals are very wide.
+        second: likewise, of the same seeds and images in the same order.
 
     Raises:
         UsageError: the shapes differ or are not (seeds, images), or there are fewer than two seeds.

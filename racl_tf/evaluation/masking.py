@@ -1,7 +1,7 @@
 """Signs that an evaluation is deceived: that attacks fail because gradients mislead them.
 
-A model can withstand gradient attacks by hiding its gradients, and fall all the same to other attacks (Athalye et al.,
-2018; Carlini et al., 2019, "On Evaluating Adversarial Robustness"). Each check counts images on which that shows.
+A model can withstand gradient attacks by hiding its gradients, and fail all the same under other attacks (Athalye et
+al., 2018; Carlini et al., 2019, "On Evaluating Adversarial Robustness"). Each check counts images on which that shows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -36,55 +36,62 @@ _SAME = 1e-4  # relative difference of logits that rounding alone can make
 
 _PREFIX = "check by "  # of the attacks' names, as the progress bars show them
 
-# For each check what is counted, the share up to which that is usual, and what more of it means. A sound model, trained
-# plainly or adversarially, loses to weaker attacks a few images that a gradient attack misses by its random start.
+
+class _Check(NamedTuple):
+    measure: str  # what is counted
+    limit: float  # the share up to which that is usual
+    meaning: str  # of a larger one
+
+
+# A sound model, trained plainly or adversarially, loses to weaker attacks a few images that a gradient attack misses by
+# its random start.
 _CHECKS = {
-    "one step": (
+    "one step": _Check(
         "fall to FGSM, stand under PGD",
         0.02,
         "Gradients mislead after the first step: evaluate by autoattack, part of which needs none.",
     ),
-    "black box": (
+    "black box": _Check(
         f"fall to Square with {QUERIES} queries, stand under PGD",
         0.02,
         "A search without gradients finds more than they do: report the worst case of autoattack, Square included.",
     ),
-    "transfer": (
+    "transfer": _Check(
         "fall to images crafted on another model, stand under PGD",
         0.02,
         "Another model's gradients serve better than its own: attack a smooth stand-in for what hides them (BPDA).",
     ),
-    "large radius": (
+    "large radius": _Check(
         "stand at the radius at which they can become uniform grey, which the model puts in another class",
         0.01,
         "There none can stand, so the attack fails: mend it before trusting any figure.",
     ),
-    "more steps": (
+    "more steps": _Check(
         f"stand {FEW_STEPS} steps of PGD, fall within {STEPS}",
         0.05,
         "The attack has not converged: report more steps, or autoattack, which chooses its own step sizes.",
     ),
-    "saturation": (
+    "saturation": _Check(
         f"stand {FEW_STEPS} steps of PGD on cross-entropy, fall to it on the margin",
         0.05,
         "Cross-entropy is the wrong loss here, as it is for large logits: attack with loss='margin' or 'dlr'.",
     ),
-    "zero gradients": (
+    "zero gradients": _Check(
         "have a gradient of the cross-entropy that is exactly 0",
         0.05,
         "The loss saturates or a step cannot be differentiated: attack with loss='margin' or 'dlr', and with Square.",
     ),
-    "zero margin gradients": (
+    "zero margin gradients": _Check(
         "have a gradient of the margin that is exactly 0",
         0.05,
         "A step of the model cannot be differentiated: attack a smooth stand-in for it (BPDA), or with Square.",
     ),
-    "noise": (
+    "noise": _Check(
         f"fall to one of {DRAWS} draws of noise, of those that fall to noise or PGD",
         0.6,
         "The attack finds little more than chance does, so its gradients say nothing: evaluate by autoattack.",
     ),
-    "randomness": (
+    "randomness": _Check(
         "get other logits when shown again",
         0.0,
         "The model is random at inference: average gradients (eot=20) and use autoattack(version='rand').",
@@ -129,13 +136,14 @@ def check_for_masking(
     clean, counts = evaluation.clean, dict.fromkeys(_CHECKS, (0, 0))
     if clean.any():
         probe = _Probe(as_classifier(model), x[clean], y[clean], batch_size, seed)
-        transferred = None if transfer_from is None else probe.falls_to(transfer_from, attacks[f"{_PREFIX}pgd"])
-        counts |= _counts(evaluation, probe, probe.falls_to_noise(eps, norm), transferred)
-    findings = (
-        MaskingCheck(name, measure, *counts[name], limit, meaning)
-        for name, (measure, limit, meaning) in _CHECKS.items()
+        transferred = (
+            None if transfer_from is None else probe.misclassified_by_transfer(transfer_from, attacks[f"{_PREFIX}pgd"])
+        )
+        counts |= _counts(evaluation, probe, probe.misclassified_by_noise(eps, norm), transferred)
+    checks = (
+        MaskingCheck(name, check.measure, *counts[name], check.limit, check.meaning) for name, check in _CHECKS.items()
     )
-    return MaskingReport(tuple(findings), int(clean.sum()), eps, norm, seed)
+    return MaskingReport(tuple(checks), int(clean.sum()), eps, norm, seed)
 
 
 def _counts(
@@ -143,24 +151,24 @@ def _counts(
 ) -> dict[str, tuple[int, int]]:
     """Returns for each check how many images it counts, and of how many."""
     clean = evaluation.clean
-    fates = {name.removeprefix(_PREFIX): fates for name, fates in evaluation.fates.items()}
-    fell = {name: ~fate.stands[clean] for name, fate in fates.items()}
-    late = fates["pgd"].steps[clean] > FEW_STEPS
-    first_run = fates["margin"].passed[clean] == 0
-    stands = ~fell["pgd"] & ~fell["margin"]
-    found = {
-        "one step": stands & fell["fgsm"],
-        "large radius": ~fell["grey"][probe.unlike_grey()],
-        "more steps": fell["pgd"] & late,
-        "saturation": fell["margin"] & first_run & (late | ~fell["pgd"]),
+    outcomes = {name.removeprefix(_PREFIX): outcomes for name, outcomes in evaluation.outcomes.items()}
+    is_adversarial = {name: found.is_adversarial[clean] for name, found in outcomes.items()}
+    late = outcomes["pgd"].steps[clean] > FEW_STEPS
+    first_run = outcomes["margin"].passed[clean] == 0
+    is_robust = ~is_adversarial["pgd"] & ~is_adversarial["margin"]
+    counted_images = {
+        "one step": is_robust & is_adversarial["fgsm"],
+        "large radius": ~is_adversarial["grey"][probe.unlike_grey()],
+        "more steps": is_adversarial["pgd"] & late,
+        "saturation": is_adversarial["margin"] & first_run & (late | ~is_adversarial["pgd"]),
         "zero gradients": probe.lacks_gradients("cross_entropy"),
         "zero margin gradients": probe.lacks_gradients("margin"),
         "randomness": probe.changes(),
     }
-    counts = {name: (int(counted.sum()), len(counted)) for name, counted in found.items()}
-    counts["noise"] = int(by_noise.sum()), int((by_noise | fell["pgd"]).sum())
-    for name, fallen in (("black box", fell.get("square")), ("transfer", transferred)):
-        counts[name] = (0, 0) if fallen is None else (int((stands & fallen).sum()), len(fallen))
+    counts = {name: (int(counted.sum()), len(counted)) for name, counted in counted_images.items()}
+    counts["noise"] = int(by_noise.sum()), int((by_noise | is_adversarial["pgd"]).sum())
+    for name, found in (("black box", is_adversarial.get("square")), ("transfer", transferred)):
+        counts[name] = (0, 0) if found is None else (int((is_robust & found).sum()), len(found))
     return counts
 
 
@@ -197,16 +205,16 @@ class _Probe:
     batch_size: int
     seed: int
 
-    def falls_to_noise(self, eps: float, norm: str) -> np.ndarray:
+    def misclassified_by_noise(self, eps: float, norm: str) -> np.ndarray:
         """Returns which are misclassified in one of several uniform draws from the ball."""
-        fallen = np.zeros(len(self.y), bool)
+        is_adversarial = np.zeros(len(self.y), bool)
         for draw in range(DRAWS):
             seeds = image_seeds(seeding.fold(self.seed, "masking", draw), np.arange(len(self.y)))
             noise = NORMS[norm].start(seeds, tf.constant(self.x), tf.constant(eps)).numpy()
-            fallen |= self._misclassified(np.clip(self.x + noise, 0, 1))
-        return fallen
+            is_adversarial |= self._misclassified(np.clip(self.x + noise, 0, 1))
+        return is_adversarial
 
-    def falls_to(self, source: keras.Model | Classifier, attack: Attack) -> np.ndarray:
+    def misclassified_by_transfer(self, source: keras.Model | Classifier, attack: Attack) -> np.ndarray:
         """Returns which are misclassified as an attack on another model leaves them."""
         index = np.arange(len(self.y))
         crafted = self._batched(

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from rich import box
-from rich.table import Table
-
 from racl_tf.errors import unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.tables import as_text
+from racl_tf.result import Result
+from racl_tf.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -48,61 +46,68 @@ class MaskingCheck:
 
 
 @dataclass(frozen=True)
-class MaskingReport:
+class MaskingReport(Result):
     """What all checks for gradient masking found.
 
     Arguments:
-        findings: one for each check.
+        checks: what each of them counted.
         images: number of images, correct clean, that were attacked.
         eps, norm: of the ball.
         seed: of the choice of images and of noise.
     """
 
-    findings: tuple[MaskingCheck, ...]
+    checks: tuple[MaskingCheck, ...]
     images: int
     eps: float
     norm: str
     seed: int
 
     def __iter__(self) -> Iterator[MaskingCheck]:
-        return iter(self.findings)
+        return iter(self.checks)
 
     def __getitem__(self, name: str) -> MaskingCheck:
-        """Returns the finding of one check."""
-        found = {finding.name: finding for finding in self.findings}
-        if name not in found:
-            raise unknown("check", name, found)
-        return found[name]
+        """Returns the check of a name."""
+        by_name = {check.name: check for check in self.checks}
+        if name not in by_name:
+            raise unknown("check", name, by_name)
+        return by_name[name]
 
     @property
     def suspicious(self) -> tuple[str, ...]:
         """The names of the checks that found masked gradients."""
-        return tuple(finding.name for finding in self.findings if finding.verdict == "suspicious")
+        return tuple(check.name for check in self.checks if check.verdict == "suspicious")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything, ready for JSON."""
-        findings = [{**asdict(finding), "verdict": finding.verdict} for finding in self.findings]
+        findings = [{**asdict(check), "verdict": check.verdict} for check in self.checks]
         return {"images": self.images, "eps": self.eps, "norm": self.norm, "seed": self.seed, "findings": findings}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Self:
         """Returns what `to_dict` recorded."""
-        findings = ({name: row[name] for name in row if name != "verdict"} for row in record["findings"])
-        return cls(**{**record, "findings": tuple(MaskingCheck(**row) for row in findings)})
+        checks = ({name: row[name] for name in row if name != "verdict"} for row in record["findings"])
+        others = {name: value for name, value in record.items() if name != "findings"}
+        return cls(tuple(MaskingCheck(**check) for check in checks), **others)
 
-    def table(self) -> Table:
-        """Returns the findings as a table for the terminal, and below it what to do about suspicious ones."""
-        title = f"{self.images} images correct clean, {self.norm} eps {self.eps:.4g}, seed {self.seed}"
-        advice = "\n".join(f"{name}: {self[name].meaning}" for name in self.suspicious)
-        table = Table(title=title, caption=advice, caption_justify="left", box=box.ASCII2)
-        table.add_column("check")
-        table.add_column("images that ...")
-        for heading in ("number", "usual up to", "verdict"):
-            table.add_column(heading, justify="right")
-        for finding in self.findings:
-            number = f"{finding.count} of {finding.images}" if finding.images else ""
-            table.add_row(finding.name, finding.measure, number, f"{100 * finding.limit:g}%", finding.verdict)
-        return table
+    def table(self) -> TextTable:
+        """Returns the checks as a table, and below it what to do about suspicious ones."""
+        rows = (
+            (
+                check.name,
+                check.measure,
+                f"{check.count} of {check.images}" if check.images else "",
+                f"{100 * check.limit:g}%",
+                check.verdict,
+            )
+            for check in self.checks
+        )
+        return TextTable(
+            f"{self.images} images correct clean, {self.norm} eps {self.eps:.4g}, seed {self.seed}",
+            ("check", "images that ...", "number", "usual up to", "verdict"),
+            tuple(rows),
+            left=("check", "images that ..."),
+            caption="\n".join(f"{name}: {self[name].meaning}" for name in self.suspicious),
+        )
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())

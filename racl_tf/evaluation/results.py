@@ -1,22 +1,18 @@
-"""What an evaluation found: which images stand under which attack, and the figures made of that."""
+"""What an evaluation found: which images are robust to which attack, and the figures made of that."""
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-import keras
 import numpy as np
-import tensorflow as tf
-from rich import box
-from rich.table import Table
 
 from racl_tf.attacks import Attack
 from racl_tf.errors import unknown
-from racl_tf.evaluation.attack_loop import STANDS
+from racl_tf.evaluation.attack_loop import NOT_FOUND
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.files import write_json
-from racl_tf.tables import as_text
-from racl_tf.version import __version__
+from racl_tf.result import Result
+from racl_tf.tables import TextTable
+from racl_tf.version import library_versions
 
 WORST_CASE = "worst_case"
 Plan = tuple[Attack, ...]
@@ -26,22 +22,36 @@ class AttackOutcomes(NamedTuple):
     """What became of each image under the attacks of one name.
 
     Arguments:
-        passed: the number of runs that the image stood, int32 (N,), counted over all attacks, restarts and targets.
-        steps: after how many steps of the next run it fell, int32 (N,); `STANDS` if it has not fallen.
+        passed: the number of runs that found no adversarial image, int32 (N,), over all attacks, restarts and targets.
+        steps: after how many steps of the next run one was found, int32 (N,); `NOT_FOUND` if none was.
     """
 
     passed: np.ndarray
     steps: np.ndarray
 
     @property
-    def stands(self) -> np.ndarray:
-        """The images that have not fallen, bool (N,)."""
-        return self.steps == STANDS
+    def is_robust(self) -> np.ndarray:
+        """For which images no adversarial image was found, bool (N,)."""
+        return self.steps == NOT_FOUND
+
+    @property
+    def is_adversarial(self) -> np.ndarray:
+        """For which images an adversarial image was found, bool (N,)."""
+        return ~self.is_robust
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Returns the arrays as outcomes.npz holds those of one name: "NAME/passed" and "NAME/steps"."""
+        return {f"{name}/{field}": values for field, values in self._asdict().items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], name: str) -> Self:
+        """Returns the outcomes that outcomes.npz holds under one name."""
+        return cls(*(arrays[f"{name}/{field}"] for field in cls._fields))
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Which images were still classified correctly, by name.
+class Evaluation(Result):
+    """Which images are classified correctly, clean and under attack, by name.
 
     The names are "clean", those of the attacks and "worst_case", which is every attack at once.
     Clean accuracy, robust accuracy and the success rate of an attack are three different figures.
@@ -50,7 +60,7 @@ class Evaluation:
         labels: true labels, int32 (N,).
         predictions: classes predicted for the clean images, int32 (N,).
         classes: the number of classes.
-        fates: of each image under the attacks of each name; those of images misclassified clean mean nothing.
+        outcomes: of each image under the attacks of each name; those of images misclassified clean mean nothing.
         attacks: the attacks by name; several by one name are an ensemble.
         seed: of the attacks' noise.
     """
@@ -58,8 +68,8 @@ class Evaluation:
     labels: np.ndarray
     predictions: np.ndarray
     classes: int
-    fates: dict[str, AttackOutcomes]
-    attacks: dict[str, Plan]
+    outcomes: Mapping[str, AttackOutcomes]
+    attacks: Mapping[str, Plan]
     seed: int
 
     @property
@@ -69,13 +79,13 @@ class Evaluation:
 
     @property
     def correct(self) -> dict[str, np.ndarray]:
-        """For "clean" and every name which images stand, bool (N,); one that is misclassified clean never does."""
-        return {"clean": self.clean} | {name: self.clean & fates.stands for name, fates in self.fates.items()}
+        """For "clean" and every name which images are correct, bool (N,): robust ones that are correct clean."""
+        return {"clean": self.clean} | {name: self.clean & found.is_robust for name, found in self.outcomes.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names there are figures for, in the order of the table."""
-        return ("clean", *self.fates, WORST_CASE)
+        return ("clean", *self.outcomes, WORST_CASE)
 
     @property
     def worst_case(self) -> np.ndarray:
@@ -83,13 +93,13 @@ class Evaluation:
         return np.logical_and.reduce(list(self.correct.values()))
 
     def count(self, name: str) -> int:
-        """Returns the number of images that stand under `name`."""
+        """Returns the number of images that are correct under `name`."""
         if name not in self.names:
             raise unknown("attack", name, self.names)
         return int(np.sum(self.worst_case if name == WORST_CASE else self.correct[name]))
 
     def accuracy(self, name: str = "clean") -> float:
-        """Returns the share of all images that stand under `name`: robust accuracy, or clean accuracy for "clean"."""
+        """Returns the share of all images that are correct under `name`: robust accuracy, or clean for "clean"."""
         return self.count(name) / len(self.labels)
 
     def interval(self, name: str = "clean") -> tuple[float, float]:
@@ -97,14 +107,14 @@ class Evaluation:
         return wilson_interval(self.count(name), len(self.labels))
 
     def stages(self, name: str) -> list[int]:
-        """Returns how many images stand after each attack of an ensemble, the last being `count(name)`."""
+        """Returns how many images are correct after each attack of an ensemble, the last being `count(name)`."""
         ends = np.cumsum([attack.runs(self.classes) for attack in self.attacks[name]])
-        return [int(np.sum(self.clean & (self.fates[name].passed >= end))) for end in ends]
+        return [int(np.sum(self.clean & (self.outcomes[name].passed >= end))) for end in ends]
 
     def success_rate(self, name: str) -> float:
-        """Returns the share of the images correct clean that fell to `name`; NaN if none was correct."""
-        standing, attacked = self.count(name), self.count("clean")
-        return 1 - standing / attacked if attacked else float("nan")
+        """Returns the share of the images correct clean that `name` made adversarial; NaN if none was correct."""
+        num_robust, attacked = self.count(name), self.count("clean")
+        return 1 - num_robust / attacked if attacked else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all figures with what they were measured by, ready for JSON (a rate that is NaN becomes None)."""
@@ -126,36 +136,23 @@ class Evaluation:
             "results": {name: figures(name) for name in self.names},
         }
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns labels, predictions and fates by name, as outcomes.npz holds them: "NAME/passed" and "NAME/steps"."""
-        fates = {f"{name}/{key}": rows for name, fate in self.fates.items() for key, rows in fate._asdict().items()}
-        return {"labels": self.labels, "predictions": self.predictions} | fates
-
-    def table(self) -> Table:
-        """Returns the figures as a table for the terminal."""
-        table = Table(title=f"{len(self.labels)} images, seed {self.seed}", box=box.ASCII2)
-        table.add_column("attack")
-        for heading in ("correct", "accuracy %", "95% interval", "success rate %"):
-            table.add_column(heading, justify="right")
+    def table(self) -> TextTable:
+        """Returns the figures as a table, a row for each name and each attack of an ensemble."""
+        rows = []
         for name in self.names:
             low, high = self.interval(name)
             success = "" if name == "clean" else f"{100 * self.success_rate(name):.2f}"
             accuracy = f"{100 * self.accuracy(name):.2f}"
-            table.add_row(name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success)
+            rows.append((name, str(self.count(name)), accuracy, f"{100 * low:.2f} to {100 * high:.2f}", success))
             if len(plan := self.attacks.get(name, ())) > 1:
                 for attack, left in zip(plan, self.stages(name), strict=True):
-                    table.add_row(f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", "")
-        return table
+                    rows.append((f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", ""))
+        return TextTable(
+            f"{len(self.labels)} images, seed {self.seed}",
+            ("attack", "correct", "accuracy %", "95% interval", "success rate %"),
+            tuple(rows),
+            left=("attack",),
+        )
 
     def __str__(self) -> str:
-        return as_text(self.table())
-
-
-def save_results(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Writes `evaluation.to_dict()` to a JSON file, atomically."""
-    write_json(path, evaluation.to_dict())
-
-
-def library_versions() -> dict[str, str]:
-    """Returns the versions that figures depend on, by library."""
-    return {"racl_tf": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+        return str(self.table())

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.results import Plan
 from racl_tf.evaluation.robustness import evaluate
-from racl_tf.files import write_table
-from racl_tf.tables import as_text
+from racl_tf.result import TableResult
+from racl_tf.tables import TextTable
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -29,13 +27,13 @@ PAPER_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """How many images stand at each of several strengths of an attack.
+class Sweep(TableResult):
+    """How many images are robust at each of several strengths of an attack.
 
     Arguments:
         over: what was varied, "eps" or "steps".
         values: of what was varied, rising.
-        standing: number of images that are correct at each value, never rising.
+        num_robust: number of images that are correct at each value, never rising.
         clean: number of images that are correct clean.
         images: number of all images.
         attacks: made at the largest value; several are an ensemble.
@@ -48,7 +46,7 @@ class Sweep:
 
     over: str
     values: tuple[float, ...]
-    standing: tuple[int, ...]
+    num_robust: tuple[int, ...]
     clean: int
     images: int
     attacks: Plan
@@ -57,26 +55,26 @@ class Sweep:
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Robust accuracy at each value."""
-        return tuple(count / self.images for count in self.standing)
+        return tuple(count / self.images for count in self.num_robust)
 
     @property
     def intervals(self) -> tuple[tuple[float, float], ...]:
         """The 95% Wilson interval of each robust accuracy."""
-        return tuple(wilson_interval(count, self.images) for count in self.standing)
+        return tuple(wilson_interval(count, self.images) for count in self.num_robust)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns for each value the number of standing images, their share and its interval."""
-        columns = zip(self.values, self.standing, self.accuracies, self.intervals, strict=True)
+        """Returns for each value the number of robust images, their share and its interval."""
+        columns = zip(self.values, self.num_robust, self.accuracies, self.intervals, strict=True)
         return [
             {
                 self.over: value,
-                "standing": standing,
+                "standing": num_robust,
                 "images": self.images,
                 "accuracy": accuracy,
                 "low": low,
                 "high": high,
             }
-            for value, standing, accuracy, (low, high) in columns
+            for value, num_robust, accuracy, (low, high) in columns
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,22 +82,22 @@ class Sweep:
         attacks = [attack.to_dict() for attack in self.attacks]
         return {"over": self.over, "seed": self.seed, "clean": self.clean, "attacks": attacks, "rows": self.rows()}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the curve to a CSV file, a row for each value, atomically."""
-        write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
-
-    def table(self) -> Table:
-        """Returns the curve as a table for the terminal."""
-        table = Table(title=f"{self.images} images, {self.clean} correct clean, seed {self.seed}", box=box.ASCII2)
-        for heading in (self.over, "standing", "accuracy %", "95% interval"):
-            table.add_column(heading, justify="right")
-        for row in self.rows():
-            interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
-            table.add_row(f"{row[self.over]:.4g}", str(row["standing"]), f"{100 * row['accuracy']:.2f}", interval)
-        return table
+    def table(self) -> TextTable:
+        """Returns the curve as a table, a row for each value."""
+        rows = (
+            (
+                f"{row[self.over]:.4g}",
+                str(row["standing"]),
+                f"{100 * row['accuracy']:.2f}",
+                f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",
+            )
+            for row in self.rows()
+        )
+        title = f"{self.images} images, {self.clean} correct clean, seed {self.seed}"
+        return TextTable(title, (self.over, "standing", "accuracy %", "95% interval"), tuple(rows))
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())
 
 
 def sweep_eps(
@@ -113,11 +111,11 @@ def sweep_eps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the radius of the ball.
+    """Returns robust accuracy over the radius of the ball (Section 3.4).
 
-    The radii are one ensemble of attacks, from the smallest on, of which each is made on what still stands. An image
-    broken at one radius is not attacked at any larger one, whose ball holds the image that broke it, so the curve
-    never rises. The size of a step keeps its ratio to eps. All radii share a trace.
+    The radii are one ensemble of attacks, from the smallest on, of which each is made on what is robust to those
+    before. Where an adversarial image is found at one radius, no larger one is tried, since its ball holds that image
+    too, so the curve never rises. The size of a step keeps its ratio to eps. All radii share a trace.
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`.
@@ -135,18 +133,18 @@ def sweep_eps(
     >>> from racl_tf.attacks import fgsm
     >>> model = keras.Sequential([keras.layers.Dense(2, kernel_initializer="identity")])
     >>> data = np.array([[0.6, 0.5], [0.9, 0.5]]), np.array([0, 0])
-    >>> sweep_eps(model, data, fgsm(1.0), (0.01, 0.1, 0.3), progress=False).standing
+    >>> sweep_eps(model, data, fgsm(1.0), (0.01, 0.1, 0.3), progress=False).num_robust
     (2, 1, 0)
     """
     epsilons = rising("epsilons", epsilons)
     plan = attack if isinstance(attack, tuple) else (attack,)
-    plans = [tuple(_at_radius(member, eps) for member in plan) for eps in epsilons]
+    plans = [tuple(member.at_radius(eps) for member in plan) for eps in epsilons]
     name = f"eps {epsilons[0]:.4g} to {epsilons[-1]:.4g}"
     evaluation = evaluate(
         model, data, {name: sum(plans, ())}, batch_size=batch_size, seed=seed, progress=progress, folder=folder
     )
-    standing = tuple(evaluation.stages(name)[len(plan) - 1 :: len(plan)])
-    return Sweep("eps", epsilons, standing, evaluation.count("clean"), len(evaluation.labels), plans[-1], seed)
+    num_robust = tuple(evaluation.stages(name)[len(plan) - 1 :: len(plan)])
+    return Sweep("eps", epsilons, num_robust, evaluation.count("clean"), len(evaluation.labels), plans[-1], seed)
 
 
 def sweep_steps(
@@ -160,11 +158,11 @@ def sweep_steps(
     progress: bool = True,
     folder: str | os.PathLike[str] | None = None,
 ) -> Sweep:
-    """Returns robust accuracy over the number of steps, from one run of the most steps.
+    """Returns robust accuracy over the number of steps (Section 3.4), from one run of the most steps.
 
-    An image that falls after s steps stands at every smaller number and has fallen at every larger one, so the
-    curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks that plan
-    ahead (Auto-PGD, Square) move otherwise when fewer steps are left: theirs is how far one long run has come.
+    An image that is made adversarial after s steps counts as robust at every smaller number and as not at every
+    larger one, so the curve never rises. For FGSM, PGD and MIM that is what runs of each number of steps give. Attacks
+    that plan ahead (Auto-PGD, Square) move otherwise when fewer steps are left: theirs is how far one long run came.
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`.
@@ -189,9 +187,9 @@ def sweep_steps(
     evaluation = evaluate(
         model, data, {name: longest}, batch_size=batch_size, seed=seed, progress=progress, folder=folder
     )
-    fates = evaluation.fates[name]
-    standing = tuple(int(np.sum(evaluation.clean & (fates.stands | (fates.steps > count)))) for count in steps)
-    return Sweep("steps", steps, standing, evaluation.count("clean"), len(fates.steps), (longest,), seed)
+    found, clean = evaluation.outcomes[name], evaluation.clean
+    num_robust = tuple(int(np.sum(clean & (found.is_robust | (found.steps > count)))) for count in steps)
+    return Sweep("steps", steps, num_robust, evaluation.count("clean"), len(clean), (longest,), seed)
 
 
 def rising(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -203,9 +201,3 @@ def rising(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if not len(values) or any(low >= high for low, high in pairwise(values)):
         raise UsageError(f"`{name}` must be one number or several rising ones. Received: {list(values)!r}.")
     return tuple(values)
-
-
-def _at_radius(attack: Attack, eps: float) -> Attack:
-    """Returns the attack with another eps, and its step size, where it has one, in the same ratio to it."""
-    step = {"step_size": attack.step_size * eps / attack.eps} if hasattr(attack, "step_size") else {}
-    return replace(attack, eps=eps, **step)  # type: ignore[type-var]

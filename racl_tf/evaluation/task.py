@@ -54,7 +54,7 @@ class EvaluationTask:
         return self.predictions == self.labels
 
 
-def classify(model: keras.Model | Classifier, data: Data, *, batch_size: int = 128) -> EvaluationTask:
+def prepare_task(model: keras.Model | Classifier, data: Data, *, batch_size: int = 128) -> EvaluationTask:
     """Returns a model and images ready to be attacked, after one pass over the clean images.
 
     Arguments:

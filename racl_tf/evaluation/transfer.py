@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
-from rich import box
-from rich.table import Table
 from tqdm import tqdm
 
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.task import EvaluationTask, classify
-from racl_tf.files import write_table
-from racl_tf.tables import as_text, markdown_table
+from racl_tf.evaluation.task import EvaluationTask, prepare_task
+from racl_tf.result import TableResult
+from racl_tf.tables import TextTable, markdown_table
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -30,20 +27,20 @@ CLEAN = "clean"
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(TableResult):
     """How many images each target classifies correctly, clean and after an attack on each source.
 
-    An image that a target misclassifies clean counts as fallen for it. A source and a target of one name are
+    An image that a target misclassifies clean is never robust. A source and a target of one name are
     one model, and their figure is that of the white-box attack.
 
     Arguments:
-        standing: number of images that stand, by source and target; the source "clean" is no attack at all.
+        num_robust: number of images classified correctly, by source and target; the source "clean" is no attack at all.
         images: number of all images.
         attack: by which the images were crafted.
         seed: of the attack's noise.
     """
 
-    standing: dict[str, dict[str, int]]
+    num_robust: Mapping[str, Mapping[str, int]]
     images: int
     attack: Attack
     seed: int
@@ -51,18 +48,18 @@ class Transfer:
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the targets."""
-        return tuple(self.standing[CLEAN])
+        return tuple(self.num_robust[CLEAN])
 
     def count(self, source: str, target: str) -> int:
         """Returns the number of images that `target` classifies correctly clean and as crafted on `source`."""
-        if source not in self.standing:
-            raise unknown("source", source, self.standing)
+        if source not in self.num_robust:
+            raise unknown("source", source, self.num_robust)
         if target not in self.targets:
             raise unknown("target", target, self.targets)
-        return self.standing[source][target]
+        return self.num_robust[source][target]
 
     def accuracy(self, source: str, target: str) -> float:
-        """Returns the share of all images that stand; with the source "clean", the target's clean accuracy."""
+        """Returns the share of all images classified correctly; of the source "clean", the target's clean accuracy."""
         return self.count(source, target) / self.images
 
     def interval(self, source: str, target: str) -> tuple[float, float]:
@@ -70,9 +67,9 @@ class Transfer:
         return wilson_interval(self.count(source, target), self.images)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns for each source and target the number of standing images, their share and its interval."""
+        """Returns for each source and target the number of robust images, their share and its interval."""
         rows = []
-        for source, counts in self.standing.items():
+        for source, counts in self.num_robust.items():
             for target, count in counts.items():
                 low, high = self.interval(source, target)
                 row = {"source": source, "target": target, "standing": count, "images": self.images}
@@ -83,31 +80,26 @@ class Transfer:
         """Returns all figures with what they were measured by, ready for JSON."""
         return {"images": self.images, "seed": self.seed, "attack": self.attack.to_dict(), "rows": self.rows()}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the figures to a CSV file, a row for each source and target, atomically."""
-        write_table(path, [{name: str(value) for name, value in row.items()} for row in self.rows()])
-
     def markdown(self) -> str:
         """Returns the accuracies in percent as a Markdown table, a row for each source."""
-        return markdown_table(["source \\ target", *self.targets], self._cells()) + "\n"
+        return markdown_table(self._heading, self._cells()) + "\n"
 
-    def table(self) -> Table:
-        """Returns the accuracies in percent as a table for the terminal, a row for each source."""
-        table = Table(title=f"accuracy % of {self.images} images, seed {self.seed}", box=box.ASCII2)
-        table.add_column("source \\ target")
-        for target in self.targets:
-            table.add_column(target, justify="right")
-        for line in self._cells():
-            table.add_row(*line)
-        return table
+    def table(self) -> TextTable:
+        """Returns the accuracies in percent as a table, a row for each source."""
+        title = f"accuracy % of {self.images} images, seed {self.seed}"
+        return TextTable(title, self._heading, tuple(self._cells()), left=self._heading[:1])
 
     def __str__(self) -> str:
-        return as_text(self.table())
+        return str(self.table())
 
-    def _cells(self) -> list[list[str]]:
+    @property
+    def _heading(self) -> tuple[str, ...]:
+        return "source \\ target", *self.targets
+
+    def _cells(self) -> list[tuple[str, ...]]:
         return [
-            [source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets)]
-            for source in self.standing
+            (source, *(f"{100 * self.accuracy(source, target):.2f}" for target in self.targets))
+            for source in self.num_robust
         ]
 
 
@@ -121,7 +113,7 @@ def transfer(
     seed: int = 0,
     progress: bool = True,
 ) -> Transfer:
-    """Returns how images crafted on each source do on each target.
+    """Returns how images crafted on each source do on each target (Section 3.3).
 
     Every image is attacked with all steps, whether the source misclassifies it before or not. It is crafted once
     for each source and shown to all targets. Its noise depends on `seed` and its place in `data` alone.
@@ -147,27 +139,27 @@ def transfer(
     """
     if attack.targeted:
         raise UsageError("The attack is targeted, but robustness is about leaving the true class. Use targeted=False.")
-    subjects = _classify_all(sources, targets, data, batch_size)
-    clean = {name: subjects[name].correct for name in targets}
-    standing = {source: {target: 0 for target in targets} for source in sources}
-    labels = next(iter(subjects.values())).labels
+    tasks = _prepare_tasks(sources, targets, data, batch_size)
+    clean = {name: tasks[name].correct for name in targets}
+    num_robust = {source: {target: 0 for target in targets} for source in sources}
+    labels = next(iter(tasks.values())).labels
     with tqdm(total=len(labels) * len(sources), desc="transfer", unit="image", disable=not progress) as bar:
         for source in sources:
             for index in np.split(np.arange(len(labels)), range(batch_size, len(labels), batch_size)):
-                crafted = _craft(subjects[source], attack, index, seed)
+                crafted = _craft(tasks[source], attack, index, seed)
                 for target in targets:
-                    predicted = subjects[target].classifier.logits(crafted).argmax(axis=1)
-                    standing[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
+                    predicted = tasks[target].classifier.logits(crafted).argmax(axis=1)
+                    num_robust[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
                 bar.update(len(index))
-    accuracies = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
-    return Transfer(accuracies | standing, len(labels), attack, seed)
+    num_clean = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
+    return Transfer(num_clean | num_robust, len(labels), attack, seed)
 
 
-def _craft(subjects: EvaluationTask, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
-    return attack(subjects.classifier, subjects.images(index), subjects.labels[index], seed=seed, index=index)
+def _craft(task: EvaluationTask, attack: Attack, index: np.ndarray, seed: int) -> np.ndarray:
+    return attack(task.classifier, task.images(index), task.labels[index], seed=seed, index=index)
 
 
-def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, EvaluationTask]:
+def _prepare_tasks(sources: Models, targets: Models, data: Data, batch_size: int) -> dict[str, EvaluationTask]:
     """Returns every model with the data by name, after checking that they belong together."""
     if not sources or not targets:
         raise UsageError(f"Transfer needs a source and a target. Received: {len(sources)} and {len(targets)}.")
@@ -182,17 +174,17 @@ def _classify_all(sources: Models, targets: Models, data: Data, batch_size: int)
         declared = getattr(model, "input_shape", None)
         if isinstance(declared, tuple) and not _fits(declared[1:], shape):
             raise UsageError(f"The model {name!r} takes images of shape {declared[1:]}, but the data's are {shape}.")
-    subjects = {}
+    tasks = {}
     for name, model in models.items():
         try:
-            subjects[name] = classify(model, data, batch_size=batch_size)
+            tasks[name] = prepare_task(model, data, batch_size=batch_size)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise UsageError(f"The model {name!r} cannot be shown the data: {error}") from error
-    classes = {name: known.ranked.shape[1] for name, known in subjects.items()}
+    classes = {name: task.classes for name, task in tasks.items()}
     if len(set(classes.values())) > 1:
         counts = ", ".join(f"{name!r} {count}" for name, count in classes.items())
         raise UsageError(f"All models must have the same number of classes. Received: {counts}.")
-    return subjects
+    return tasks
 
 
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:

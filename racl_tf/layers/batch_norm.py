@@ -1,13 +1,15 @@
 """Batch normalisation by the fused kernel, exact over replicas."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
+Affine = bool | Literal["fixed"]
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -19,10 +21,10 @@ class BatchNorm(keras.layers.Layer):
     statistics are those of the global batch, so that replicas compute what one device would.
 
     Arguments:
-        affine: whether a trainable scale and offset follow.
+        affine: whether a scale and offset follow: True, trainable ones; "fixed", ones that stay 1 and 0; False, none.
     """
 
-    def __init__(self, affine: bool = True, **kwargs: Any) -> None:
+    def __init__(self, affine: Affine = True, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # the scale stays float32 under a mixed policy
         self.affine = affine
 
@@ -34,6 +36,8 @@ class BatchNorm(keras.layers.Layer):
         if self.affine:
             self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
             self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+        if self.affine == "fixed":  # of a file's variables the trainable ones come first: these keep their places
+            self.gamma.trainable = self.beta.trainable = False
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -47,6 +51,11 @@ class BatchNorm(keras.layers.Layer):
         outputs, *statistics = normalize_by_batch(inputs, scale, offset)
         follow(moving, statistics)
         return outputs
+
+    def factors(self) -> np.ndarray:
+        """Returns by how much each channel is stretched at inference (channels,), float64."""
+        factors = inverse_deviations(self.moving_variance)
+        return factors * np.abs(np.asarray(self.gamma, np.float64)) if self.affine else factors
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return input_shape
@@ -90,6 +99,11 @@ class StackedNorms:
         """Moves the moving statistics towards the batch's, once all normalisations have been passed in training."""
         if self._training:
             follow(self._moving, [tf.concat(statistic, 0) for statistic in zip(*self._batch, strict=True)])
+
+
+def inverse_deviations(variance: keras.Variable) -> np.ndarray:
+    """Returns 1 / sqrt(variance + epsilon) (channels,), float64."""
+    return 1 / np.sqrt(np.asarray(variance, np.float64) + EPSILON)
 
 
 def follow(moving: Sequence[keras.Variable], statistics: Sequence[tf.Tensor]) -> None:

@@ -5,16 +5,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from racl_tf.layers.operations import OPERATION_LAYERS, FactorizedReduction, ReLUConvBN
+from racl_tf.layers.batch_norm import Affine
+from racl_tf.layers.factorized_reduction import FactorizedReduction
+from racl_tf.layers.identity import Identity
+from racl_tf.layers.operation import Operation
+from racl_tf.layers.operations import OPERATION_LAYERS
+from racl_tf.layers.relu_conv_bn import ReLUConvBN
 from racl_tf.seeding import derive
-from racl_tf.space import Cell
+from racl_tf.space import INPUTS, Cell
 
 Shape = tuple[Any, ...]
 
 
-def preprocess(filters: int, *, reduce: bool, affine: bool, seed: int, dtype: Any) -> keras.layers.Layer:
-    """Returns the layer that brings a cell's input to the cell's channels, and to its size if it comes
-    from before a reduction."""
+def preprocess(filters: int, *, reduce: bool, affine: Affine, seed: int, dtype: Any) -> Operation:
+    """Returns the layer that brings a cell's input to its channels, and to its size where it was not reduced before."""
     layer = FactorizedReduction if reduce else ReLUConvBN
     return layer(filters, affine=affine, seed=seed, dtype=dtype)
 
@@ -28,6 +32,7 @@ class GenotypeCell(keras.layers.Layer):
         channels: of every node.
         reduction: whether operations on the two inputs have stride 2.
         reduction_before: whether the first input has twice the size of the second.
+        affine: whether normalisations have a scale and offset (see `BatchNorm`).
         seed: of the initial kernels.
     """
 
@@ -38,6 +43,7 @@ class GenotypeCell(keras.layers.Layer):
         *,
         reduction: bool = False,
         reduction_before: bool = False,
+        affine: Affine = True,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -46,15 +52,20 @@ class GenotypeCell(keras.layers.Layer):
         self.channels = channels
         self.reduction = reduction
         self.reduction_before = reduction_before
+        self.affine = affine
         self.seed = seed
         self.preprocessing = [
-            preprocess(channels, reduce=reduce, affine=True, seed=derive(seed, name), dtype=self.dtype_policy)
+            preprocess(channels, reduce=reduce, affine=affine, seed=derive(seed, name), dtype=self.dtype_policy)
             for name, reduce in (("input_0", reduction_before), ("input_1", False))
         ]
         self.edges = [edge for edges in self.cell.nodes for edge in edges]
         self.operations = [
             OPERATION_LAYERS[edge.operation](
-                channels, 2 if reduction and edge.source < 2 else 1, derive(seed, f"edge_{index}"), self.dtype_policy
+                channels,
+                stride=2 if reduction and edge.source < INPUTS else 1,
+                affine=affine,
+                seed=derive(seed, f"edge_{index}"),
+                dtype=self.dtype_policy,
             )
             for index, edge in enumerate(self.edges)
         ]
@@ -90,7 +101,7 @@ class GenotypeCell(keras.layers.Layer):
             for edge in edges:
                 operation = self.operations[index]
                 term = operation(states[edge.source], training=training)
-                if keep is not None and not isinstance(operation, keras.layers.Identity):
+                if keep is not None and not isinstance(operation, Identity):
                     term = term * tf.cast(keep[index], term.dtype)
                 terms.append(term)
                 index += 1
@@ -112,5 +123,6 @@ class GenotypeCell(keras.layers.Layer):
             "channels": self.channels,
             "reduction": self.reduction,
             "reduction_before": self.reduction_before,
+            "affine": self.affine,
             "seed": self.seed,
         }

@@ -1,5 +1,6 @@
 """All mixed operations on the edges that leave one node of the supernet's cell, computed together."""
 
+from collections import Counter
 from typing import Any
 
 import keras
@@ -8,16 +9,11 @@ import tensorflow as tf
 
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import StackedNorms
-from racl_tf.layers.operations import uniform
+from racl_tf.layers.initializers import uniform
+from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP
+from racl_tf.layers.pool import POOLS
 from racl_tf.seeding import derive
 from racl_tf.space import OPERATIONS
-
-#: The sizes of the depthwise kernels.
-SIZES = (3, 5)
-#: The operations with convolutions, one entry a block of depthwise and 1x1 convolution and normalisation, size by size.
-BLOCKS = tuple(f"{kind}_{size}x{size}" for size in SIZES for kind in ("sep_conv", "sep_conv", "dil_conv"))
-#: The operation of each normalisation, in the order of the moving statistics; skips have one at stride 2 only.
-NORMALIZED = (*BLOCKS, "max_pool_3x3", "avg_pool_3x3", "skip_connect")
 
 
 @keras.saving.register_keras_serializable("racl_tf")
@@ -33,8 +29,12 @@ class MixedEdges(keras.layers.Layer):
     (halved by a 2x2 max pool at stride 2) and are weighted by beta alone.
 
     Channels of what is computed for all edges come edge by edge. Variables are few, which keeps graphs small:
-    equal kernels of all blocks are one variable, and so are the moving means of all normalisations: of the
-    blocks, the max pool, the average pool and, at stride 2, the skip.
+    equal kernels of all blocks are one variable, and so are the moving means of all normalisations, in the order of
+    `NORMALIZATIONS`: of the blocks, the max pool, the average pool and, at stride 2, the skip.
+
+    What is computed is derived from `OPERATION_LAYERS`: another pool or separable convolution among `OPERATIONS` is
+    part of the mixture by itself. Another kind of operation has to be computed here, for all edges at once, and gets a
+    norm in `racl_tf.lipschitz.OperationNorms` and a bound in `racl_tf/lipschitz/operation_bounds.py`.
 
     Arguments:
         channels: of the input and of each edge's output.
@@ -54,6 +54,7 @@ class MixedEdges(keras.layers.Layer):
         self.partial = partial
         self.seed = seed
         self.mixed = channels // partial
+        self.normalizations = tuple(norm for norm in NORMALIZATIONS if stride == 2 or not norm.at_stride_2_only)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         width = self.edges * self.mixed
@@ -61,15 +62,14 @@ class MixedEdges(keras.layers.Layer):
         def kernels(name: str, shape: tuple[int, ...], fan_in: int) -> keras.Variable:
             return self.add_weight(shape, uniform(fan_in, derive(self.seed, name)), name=name)
 
+        counts = Counter(block.kernel_size for block in BLOCKS)
         self.depthwise = [
-            kernels(f"depthwise_{size}x{size}", (len(BLOCKS) // len(SIZES), size, size, width, 1), size * size)
-            for size in SIZES
+            kernels(name, (counts[size], size, size, width, 1), size * size) for name, size in DEPTHWISE.items()
         ]
         self.pointwise = kernels("pointwise", (len(BLOCKS), 1, 1, self.mixed, width), self.mixed)
-        self.norm_channels = [width] * len(BLOCKS) + [self.mixed] * 2
         if self.stride == 2:
             self.skip = kernels("skip", (1, 1, self.mixed, width), self.mixed)
-            self.norm_channels.append(width)
+        self.norm_channels = [self.mixed if norm.shared else width for norm in self.normalizations]
         statistics: dict[str, Any] = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
         shape = (sum(self.norm_channels),)
         self.moving_mean = self.add_weight(shape, "zeros", name="moving_mean", **statistics)
@@ -94,13 +94,13 @@ class MixedEdges(keras.layers.Layer):
         activated = tf.nn.relu(mixed)
         terms = self._convolutions(activated, scales, norms)
         maps = {
-            "max_pool_3x3": norms(len(BLOCKS), functional.max_pool(mixed, self.stride)),
-            "avg_pool_3x3": norms(len(BLOCKS) + 1, functional.average_pool(mixed, self.stride)),
+            pooled.operation: norms(pooled.norm.index, POOLS[pooled.kind].apply(mixed, self.stride))
+            for pooled in POOLED_MAPS
         }
         if self.stride == 1:
-            maps["skip_connect"] = mixed
+            maps[SKIP.operation] = mixed
         else:
-            terms.append(norms(len(BLOCKS) + 2, self._factorized_reduction(activated), scales["skip_connect"]))
+            terms.append(norms(SKIP.index, self._factorized_reduction(activated), scales[SKIP.operation]))
         terms.append(self._weighted_sums(maps, scales))
         norms.update()
         mixtures = tf.split(tf.add_n(terms), self.edges, -1)
@@ -118,19 +118,19 @@ class MixedEdges(keras.layers.Layer):
     def _convolutions(self, images: tf.Tensor, scales: dict[str, tf.Tensor], norms: StackedNorms) -> list[tf.Tensor]:
         """Returns what each operation with convolutions, weighted, makes of images that ReLU has been applied to."""
         images = functional.repeat_channels(images, self.edges)
-        depthwise = [kernel for stack in self.depthwise for kernel in tf.unstack(tf.cast(stack, self.compute_dtype))]
+        stacks = zip(DEPTHWISE.values(), self.depthwise, strict=True)
+        depthwise = {size: tf.unstack(tf.cast(stack, self.compute_dtype)) for size, stack in stacks}
         pointwise = tf.unstack(functional.block_diagonal(tf.cast(self.pointwise, self.compute_dtype), self.edges))
-
-        def block(index: int, images: tf.Tensor, scale: tf.Tensor | None, stride: int, dilation: int) -> tf.Tensor:
-            images = functional.depthwise(images, depthwise[index], stride, dilation)
-            return norms(index, functional.grouped_pointwise(images, pointwise[index]), scale)
-
         outputs = []
-        for first in range(0, len(BLOCKS), 3):
-            second, dilated = first + 1, first + 2
-            separable = tf.nn.relu(block(first, images, None, self.stride, 1))
-            outputs.append(block(second, separable, scales[BLOCKS[second]], 1, 1))
-            outputs.append(block(dilated, images, scales[BLOCKS[dilated]], self.stride, 2))
+        state = images
+        for block in BLOCKS:
+            activated, stride = (images, self.stride) if block.first else (tf.nn.relu(state), 1)
+            kernel = depthwise[block.kernel_size][block.index_in_stack]
+            state = functional.depthwise(activated, kernel, stride, block.dilation)
+            state = functional.grouped_pointwise(state, pointwise[block.index])
+            state = norms(block.norm.index, state, scales[block.operation] if block.last else None)
+            if block.last:
+                outputs.append(state)
         return outputs
 
     def _factorized_reduction(self, images: tf.Tensor) -> tf.Tensor:
@@ -153,10 +153,10 @@ class MixedEdges(keras.layers.Layer):
         A depthwise kernel has a row for each position in the window and a column for each channel, a pointwise one
         a row for each input and a column for each output. The skip at stride 2 has two, of the even and the odd pixels.
         """
-        variables = {f"depthwise_{size}x{size}": kernels for size, kernels in zip(SIZES, self.depthwise, strict=True)}
+        variables = {**dict(zip(DEPTHWISE, self.depthwise, strict=True)), "pointwise": self.pointwise}
         shaped = {
             name: tf.reshape(tf.convert_to_tensor(kernels), [kernels.shape[0], -1, self.edges, self.mixed])
-            for name, kernels in (variables | {"pointwise": self.pointwise}).items()
+            for name, kernels in variables.items()
         }
         if self.stride == 1:
             return shaped

@@ -18,14 +18,8 @@ from racl_tf.attacks.process import LogitsOf
 from racl_tf.errors import UsageError
 from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.mixed_cell import LEAVING, MixedCell
-from racl_tf.lipschitz.layer_bounds import (
-    Size,
-    convolution_norm,
-    layer_bound,
-    matrix_norm,
-    mixed_edges_bounds,
-    normalization_factors,
-)
+from racl_tf.layers.spectral import Size, convolution_bound, matrix_norm
+from racl_tf.lipschitz.operation_bounds import mixed_edges_bounds
 from racl_tf.networks.cell_network import CellNetwork
 from racl_tf.networks.supernet import Supernet
 from racl_tf.seeding import derive
@@ -138,9 +132,9 @@ def upper_bound(network: CellNetwork, *, alpha: ArrayLike | None = None, beta: A
         raise UsageError(
             "The network's weights are not all finite, so its slopes are not either: its training diverged."
         )
-    kernel = np.asarray(network.stem.kernel, np.float64) / np.array(network.std)[:, None]
+    kernel = np.asarray(network.stem.kernel, np.float64) / np.array(network.spec.std)[:, None]
     size: Size = network.image_shape[0], network.image_shape[1]
-    before = state = convolution_norm(kernel * normalization_factors(network.stem.norm), size)
+    before = state = convolution_bound(kernel * network.stem.norm.factors(), size)
     for cell, (_, height, width, _) in zip(network.cells, network.cell_shapes, strict=True):
         before, state = state, _cell_bound(cell, [before, state], size, (height, width), weights)
         size = height, width
@@ -159,7 +153,7 @@ def _cell_bound(
         after: (height, width) of the output.
         weights: alpha (2, 14, 8) and beta (2, 14), for a mixed cell.
     """
-    nodes = [bound * layer_bound(layer, size) for bound, layer in zip(inputs, cell.preprocessing, strict=True)]
+    nodes = [bound * layer.lipschitz_bound(size) for bound, layer in zip(inputs, cell.preprocessing, strict=True)]
     if isinstance(cell, MixedCell):
         alpha, beta = (values[int(cell.reduction)] for values in weights)
         edges, concat = _mixed_edges(cell, size, after, alpha, beta), tuple(range(INPUTS, INPUTS + NODES))
@@ -174,7 +168,7 @@ def _genotype_edges(cell: GenotypeCell, size: Size, after: Size) -> list[list[tu
     """Returns the source and the bound of every edge into each node."""
     operations = iter(cell.operations)
     return [
-        [(edge.source, layer_bound(next(operations), size if edge.source < INPUTS else after)) for edge in edges]
+        [(edge.source, next(operations).lipschitz_bound(size if edge.source < INPUTS else after)) for edge in edges]
         for edges in cell.cell.nodes
     ]
 

@@ -1,7 +1,6 @@
 """The Lipschitz constants lambda_o of a supernet's operations, tracked by power iteration."""
 
-import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -9,8 +8,10 @@ import tensorflow as tf
 
 from racl_tf.errors import unknown
 from racl_tf.layers.batch_norm import EPSILON
-from racl_tf.layers.mixed_edges import BLOCKS, NORMALIZED, SIZES
-from racl_tf.lipschitz.spectral import depthwise_operator_norm, gain, leading_vectors, power_iteration
+from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP
+from racl_tf.layers.pool import POOLS
+from racl_tf.layers.spectral import depthwise_operator_norm
+from racl_tf.lipschitz.power_iteration import gain, leading_vectors, power_iteration
 from racl_tf.networks.supernet import Supernet
 from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, edges_from
 
@@ -19,6 +20,7 @@ NORM_KINDS = ("matrix", "operator")
 _BY_EDGE = np.argsort(np.concatenate([edges_from(source) for source in range(INPUTS + NODES - 1)]))
 
 
+@keras.saving.register_keras_serializable("racl_tf")
 class OperationNorms(keras.layers.Layer):
     r"""Measures ln(lambda_o) of every operation on every edge of every cell (Section 2.2).
 
@@ -61,23 +63,23 @@ class OperationNorms(keras.layers.Layer):
                 aggregation="only_first_replica",
                 name=f"vectors_{name}",
             )
-            for stacks in _stacks(supernet).values()
+            for kind, stacks in _stacks(supernet).items()
             for name, stack in stacks.items()
-            if not self._is_exact(name)
+            if not self._is_exact(kind)
         }
         self.built = True
 
-    def _is_exact(self, name: str) -> bool:
-        return self.norm_kind == "operator" and name.startswith("depthwise")
+    def _is_exact(self, kind: str) -> bool:
+        return self.norm_kind == "operator" and kind in DEPTHWISE
 
     def measure(self) -> tf.Tensor:
-        """Takes one step of power iteration and returns ln(lambda_o) (cells, 14, 8), -inf for zero."""
+        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero."""
         supernet = self.supernet
         norms = {
-            kind: tf.concat([self._norms(name, stack) for name, stack in stacks.items()], 1)
+            kind: tf.concat([self._norms(kind, name, stack) for name, stack in stacks.items()], 1)
             for kind, stacks in _stacks(supernet).items()
         }
-        factors = tf.concat([norms[f"depthwise_{size}x{size}"] for size in SIZES], 0) * norms["pointwise"]
+        factors = tf.concat([norms[kind] for kind in DEPTHWISE], 0) * norms["pointwise"]
         strides = np.array(
             [layer.stride for cell in supernet.cells for layer in cell.sources for _ in range(layer.edges)]
         )
@@ -85,26 +87,37 @@ class OperationNorms(keras.layers.Layer):
         skips = tf.maximum(norms["skip_even"], norms["skip_odd"])[0]
         constants = {
             "none": tf.zeros(strides.shape),
-            "max_pool_3x3": tf.ones(strides.shape),
-            "avg_pool_3x3": tf.constant(strides**-0.5, tf.float32),
-            "skip_connect": tf.tensor_scatter_nd_update(tf.ones(strides.shape), strided, skips),
+            **{pooled.operation: tf.constant(POOLS[pooled.kind].norm(strides), tf.float32) for pooled in POOLED_MAPS},
+            SKIP.operation: tf.tensor_scatter_nd_update(tf.ones(strides.shape), strided, skips),
         }
-        for operation, factor in zip(BLOCKS, tf.unstack(factors), strict=True):
-            constants[operation] = constants.get(operation, 1.0) * factor
+        for block, factor in zip(BLOCKS, tf.unstack(factors), strict=True):
+            constants[block.operation] = factor if block.first else constants[block.operation] * factor
         if self.batch_norm:
-            for operation, factor in zip(NORMALIZED, tf.unstack(_normalizations(supernet)), strict=True):
-                constants[operation] *= factor
+            for norm, factor in zip(NORMALIZATIONS, tf.unstack(_normalizations(supernet)), strict=True):
+                constants[norm.operation] *= factor
         by_source = tf.stack([constants[operation] for operation in OPERATIONS], -1)
         by_cell = tf.reshape(by_source, [len(supernet.cells), len(EDGES), len(OPERATIONS)])
         return tf.stop_gradient(tf.math.log(tf.gather(by_cell, _BY_EDGE, axis=1)))
 
-    def _norms(self, name: str, stack: tf.Tensor) -> tf.Tensor:
+    def _norms(self, kind: str, name: str, stack: tf.Tensor) -> tf.Tensor:
         """Returns the norms (blocks, n) of matrices (blocks, n, rows, columns), after a step of power iteration."""
-        if self._is_exact(name):
-            return depthwise_operator_norm(stack, size=math.isqrt(stack.shape[2]))
+        if self._is_exact(kind):
+            return depthwise_operator_norm(stack, DEPTHWISE[kind])
         vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[name]))
         self._vectors[name].assign(vectors)
         return gain(stack, vectors)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "supernet": keras.saving.serialize_keras_object(self.supernet),
+            "norm_kind": self.norm_kind,
+            "batch_norm": self.batch_norm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**{**config, "supernet": keras.saving.deserialize_keras_object(config["supernet"])})
 
 
 def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
@@ -125,12 +138,15 @@ def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
 
 
 def _normalizations(supernet: Supernet) -> tf.Tensor:
-    """Returns the factors (9, n) of NORMALIZED, the largest 1 / sqrt(moving variance), with edges as in `_stacks`."""
+    """Returns the factors (9, n) of `NORMALIZATIONS`, the largest 1 / sqrt(moving variance), edges as in `_stacks`."""
     columns = []
     for cell in supernet.cells:
         for layer in cell.sources:
             factors = tf.split(tf.math.rsqrt(layer.moving_variance + EPSILON), layer.norm_channels)
-            largest = [tf.reduce_max(tf.reshape(factor, [-1, layer.mixed]), -1) for factor in factors]
-            largest += [tf.ones([layer.edges])] * (len(NORMALIZED) - len(largest))
-            columns.append(tf.stack([tf.broadcast_to(values, [layer.edges]) for values in largest]))
+            largest = {
+                norm: tf.reduce_max(tf.reshape(factor, [-1, layer.mixed]), -1)
+                for norm, factor in zip(layer.normalizations, factors, strict=True)
+            }
+            rows = [largest[norm] if norm in largest else tf.ones([layer.edges]) for norm in NORMALIZATIONS]
+            columns.append(tf.stack([tf.broadcast_to(values, [layer.edges]) for values in rows]))
     return tf.concat(columns, 1)

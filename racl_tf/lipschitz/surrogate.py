@@ -29,9 +29,8 @@ class LogNormal(NamedTuple):
 def sum_of_log_normals(terms: LogNormal) -> LogNormal:
     r"""Returns the log-normal with the mean and variance of a sum of independent log-normals (Eq. 11).
 
-    .. math::
-        \sigma^2 = \ln\Big[\frac{\sum_o e^{2 m_o + v_o} (e^{v_o} - 1)}{(\sum_o e^{m_o + v_o / 2})^2} + 1\Big], \quad
-        \mu = \ln \sum_o e^{m_o + v_o / 2} - \sigma^2 / 2
+    $$\sigma^2 = \ln\Big[\frac{\sum_o e^{2 m_o + v_o} (e^{v_o} - 1)}{(\sum_o e^{m_o + v_o / 2})^2} + 1\Big], \quad
+    \mu = \ln \sum_o e^{m_o + v_o / 2} - \sigma^2 / 2$$
 
     Arguments:
         terms: means (..., n), -inf for a term that is zero, and variances (..., n), 0 for constants.
@@ -47,7 +46,7 @@ def sum_of_log_normals(terms: LogNormal) -> LogNormal:
 
 
 def edge_constants(alpha: LogNormal, log_norms: tf.Tensor) -> LogNormal:
-    r"""Returns the distribution of `sum_o alpha_o lambda_o` of every edge (Eq. 11).
+    r"""Returns the distribution of `sum_o alpha_o lambda_o` of every edge (Eq. 8, log-normal by Eq. 11).
 
     Arguments:
         alpha: of each operation (..., edges, 8).
@@ -57,7 +56,7 @@ def edge_constants(alpha: LogNormal, log_norms: tf.Tensor) -> LogNormal:
 
 
 def node_constants(beta: LogNormal, edges: LogNormal) -> LogNormal:
-    r"""Returns the distribution of `sum_i beta_ij lambda_ij` of every node (Eq. 12).
+    r"""Returns the distribution of `sum_i beta_ij lambda_ij` of every node (Eq. 9, log-normal by Eq. 12).
 
     A product of independent log-normals adds their means and variances; the sum of these
     products is again approximated by its two moments.

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, check_positive
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.functional import convolution
-from racl_tf.layers.operations import uniform
-from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
+from racl_tf.layers.initializers import uniform
+from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 
 STEM_MULTIPLIER = 3
@@ -78,21 +79,17 @@ class CellNetwork(ImageNetwork):
 
     def __init__(
         self,
-        num_classes: int,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int,
         cells: int,
-        input_shape: tuple[int, int, int],
-        mean: float | tuple[float, ...],
-        std: float | tuple[float, ...],
-        seed: int,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, input_shape=input_shape, mean=mean, std=std, seed=seed, **kwargs)
+        super().__init__(spec, **kwargs)
         check_positive(channels=channels, cells=cells)
-        check_image_size(input_shape, cells)
+        check_image_size(self.image_shape, cells)
         self.channels = channels
-        self.stem = Stem(STEM_MULTIPLIER * channels, seed=derive(seed, "stem"), dtype=self.dtype_policy)
+        self.stem = Stem(STEM_MULTIPLIER * channels, seed=derive(self.seed, "stem"), dtype=self.dtype_policy)
         image = (None, *self.image_shape)
         self.stem.build(image)
         shapes = [self.stem.compute_output_shape(image)] * 2
@@ -102,13 +99,13 @@ class CellNetwork(ImageNetwork):
         for index in range(cells):
             reduction = index in reductions(cells)
             channels *= 2 if reduction else 1
-            cell = self.make_cell(CellPlan(channels, reduction, reduction_before, derive(seed, f"cell_{index}")))
+            cell = self.make_cell(CellPlan(channels, reduction, reduction_before, derive(self.seed, f"cell_{index}")))
             cell.build(shapes)
             shapes = [shapes[1], cell.compute_output_shape(shapes)]
             self.cells.append(cell)
             self.cell_shapes.append(shapes[1])
             reduction_before = reduction
-        self.head = dense_head(num_classes, shapes[1][-1], seed=derive(seed, "head"), dtype=self.dtype_policy)
+        self.head = dense_head(self.num_classes, shapes[1][-1], seed=derive(self.seed, "head"), dtype=self.dtype_policy)
         self.built = True
 
     def make_cell(self, plan: CellPlan) -> keras.layers.Layer:

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.errors import check_positive
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
-from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
+from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 
 # The number of layers in each dense block.
@@ -26,11 +28,9 @@ class DenseNet121(ImageNetwork):
     et al., 2015).
 
     Arguments:
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         growth: the channels that each layer adds; half as many as the stem has.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: an argument is out of its range.
@@ -42,20 +42,16 @@ class DenseNet121(ImageNetwork):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         growth: int = 32,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, input_shape=input_shape, mean=mean, std=std, seed=seed, **kwargs)
+        super().__init__(spec, **kwargs)
         check_positive(growth=growth)
         self.growth = growth
         width = 2 * growth
-        self.stem = self._make_convolution(input_shape[-1], width, kernel_size=3, stream="stem")
+        self.stem = self._make_convolution(self.image_shape[-1], width, kernel_size=3, stream="stem")
         self.norms: list[BatchNorm] = []
         self.convolutions: list[keras.layers.Conv2D] = []
         for block, depth in enumerate(BLOCKS):
@@ -67,7 +63,7 @@ class DenseNet121(ImageNetwork):
                 self._append(4 * growth, growth, kernel_size=3)
                 width += growth
         self.norm = self._make_norm(width)
-        self.head = dense_head(num_classes, width, seed=derive(seed, "head"), dtype=self.dtype_policy)
+        self.head = dense_head(self.num_classes, width, seed=derive(self.seed, "head"), dtype=self.dtype_policy)
         self.built = True
 
     def _append(self, channels: int, filters: int, kernel_size: int = 1) -> None:

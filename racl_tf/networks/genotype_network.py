@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.genotype_cell import GenotypeCell
-from racl_tf.layers.operations import ReLUConvBN, uniform
+from racl_tf.layers.initializers import uniform
+from racl_tf.layers.relu_conv_bn import ReLUConvBN
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 from racl_tf.networks.image_network import dense_head
 from racl_tf.seeding import derive, fold
@@ -23,14 +25,13 @@ class GenotypeNetwork(CellNetwork):
 
     Arguments:
         genotype: a `Genotype`, or what `get_genotype` takes: a published name or the path of a JSON file.
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         channels: of a node before the first reduction.
         cells: the depth; cells `cells // 3` and `2 * cells // 3` are reduction cells.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
         auxiliary: whether a second classifier sits on cell `2 * cells // 3` (training only).
         drop_path: the probability, in [0, 1), that an operation's output is dropped for an image in training.
-        seed: of the initial weights and of what is dropped.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights and of what is dropped, or `input_shape`,
+            `mean` and `std`.
 
     Raises:
         UsageError: the genotype is unknown or an argument is out of its range.
@@ -43,37 +44,24 @@ class GenotypeNetwork(CellNetwork):
     def __init__(
         self,
         genotype: Genotype | str,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 36,
         cells: int = CELLS,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
         auxiliary: bool = False,
         drop_path: float = 0.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         self.genotype = genotype if isinstance(genotype, Genotype) else get_genotype(genotype)
         if not 0 <= drop_path < 1:
             raise UsageError(f"`drop_path` must be a probability in [0, 1). Received: drop_path={drop_path!r}.")
-        super().__init__(
-            num_classes,
-            channels=channels,
-            cells=cells,
-            input_shape=input_shape,
-            mean=mean,
-            std=std,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(spec, channels=channels, cells=cells, **kwargs)
         self.drop_path = drop_path
         self.auxiliary_index = 2 * cells // 3
         self.auxiliary = None
         if auxiliary:
             self.auxiliary = AuxiliaryHead(
-                num_classes, seed=derive(seed, "auxiliary"), name="auxiliary", dtype=self.dtype_policy
+                self.num_classes, seed=derive(self.seed, "auxiliary"), name="auxiliary", dtype=self.dtype_policy
             )
             self.auxiliary.build(self.cell_shapes[self.auxiliary_index])
         if drop_path:

@@ -1,12 +1,15 @@
 """The L2-nonexpansive network: no two images lie closer together than their logits."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from racl_tf.networks.image_network import ImageNetwork, check_positive
+from racl_tf.errors import check_positive
+from racl_tf.image_spec import ImageSpec
+from racl_tf.networks.image_network import ImageNetwork
 from racl_tf.seeding import derive
 
 
@@ -32,12 +35,10 @@ class L2Nonexpansive(ImageNetwork):
     network for CIFAR-10 is left out.
 
     Arguments:
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
+            Its `std` becomes 1: dividing by another would expand.
         channels: the filters of the first convolution; the second has twice and the hidden layer 8 times as many.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        std: taken for uniformity; dividing by it would expand.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: an argument is out of its range.
@@ -49,17 +50,14 @@ class L2Nonexpansive(ImageNetwork):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 32,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         exact = {**kwargs, "dtype": "float32"}  # coarser numbers would round the guarantee away
-        super().__init__(num_classes, input_shape=input_shape, mean=mean, std=1.0, seed=seed, **exact)
+        super().__init__(spec, **exact)
+        self.spec = replace(self.spec, std=(1.0,) * len(self.spec.std))
         check_positive(channels=channels)
         self.channels = channels
         height, width, colours = self.image_shape
@@ -69,13 +67,13 @@ class L2Nonexpansive(ImageNetwork):
             "first": (5, 5, colours, channels),
             "second": (5, 5, 2 * channels, 2 * channels),
             "hidden": (flat, 8 * channels),
-            "logits": (16 * channels, num_classes),
+            "logits": (16 * channels, self.num_classes),
         }.items():
-            start = keras.initializers.Orthogonal(seed=derive(seed, name))
+            start = keras.initializers.Orthogonal(seed=derive(self.seed, name))
             self.matrices.append(self.add_weight(shape, start, name=name))
             self.biases.append(self.add_weight(shape[-1:], "zeros", name=f"{name}_bias"))
         start = keras.initializers.Constant(math.log(10))
-        self.class_scales = self.add_weight((num_classes,), start, name="class_scales")
+        self.class_scales = self.add_weight((self.num_classes,), start, name="class_scales")
         self.scale = self.add_weight((), start, name="scale")
         self.built = True
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from racl_tf.errors import unknown
+from racl_tf.image_spec import ImageSpec
 from racl_tf.networks.densenet import DenseNet121
 from racl_tf.networks.ensemble import Ensemble as Ensemble  # so that importing this module registers it
 from racl_tf.networks.genotype_network import GenotypeNetwork
@@ -34,11 +35,8 @@ NETWORKS: Mapping[str, Callable[..., ImageNetwork]] = MappingProxyType(
 
 def make_network(
     name: str | os.PathLike[str] | Genotype,
-    num_classes: int = 10,
+    spec: ImageSpec | int | None = None,
     *,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
-    mean: float | tuple[float, ...] = 0.0,
-    std: float | tuple[float, ...] = 1.0,
     seed: int = 0,
     **options: Any,
 ) -> ImageNetwork:
@@ -47,12 +45,11 @@ def make_network(
     Arguments:
         name: a name in `NETWORKS`, in any case and with `_`, `-` or nothing between its words, a genotype or the
             path of its `.json` file.
-        num_classes: the number of logits.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         seed: of the initial weights.
         options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`
-            and `drop_path` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121.
+            and `drop_path` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121. Also the
+            arguments of `ImageSpec`, instead of one.
 
     Raises:
         UsageError: the name or an option is unknown, or an argument is out of its range.
@@ -60,12 +57,12 @@ def make_network(
     >>> make_network("ResNet-18", 10, channels=2, input_shape=(8, 8, 1)).compute_output_shape((3, 8, 8, 1))
     (3, 10)
     """
-    given: dict[str, Any] = {"input_shape": input_shape, "mean": mean, "std": std, "seed": seed}
     takes = network_options(name)
-    for option in options:
+    images, own = ImageSpec.from_arguments(spec, options)
+    for option in own:
         if option not in takes:
             raise unknown(f"option of {name}", option, takes)
-    return _find(name)(num_classes, **given, **options)
+    return _find(name)(images, seed=seed, **own)
 
 
 def network_options(name: str | os.PathLike[str] | Genotype) -> list[str]:
@@ -78,8 +75,8 @@ def network_options(name: str | os.PathLike[str] | Genotype) -> list[str]:
     ['growth']
     """
     parameters = inspect.signature(_find(name)).parameters.values()
-    taken = (parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY)
-    return [name for name in taken if name not in ("input_shape", "mean", "std", "seed")]
+    taken = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [option for option in taken if option != "seed"]
 
 
 def _find(network: str | os.PathLike[str] | Genotype) -> Callable[..., ImageNetwork]:

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.errors import check_positive
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import BatchNorm
-from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
+from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 
 # The filters of each block, as multiples of the stem's, and its stride.
@@ -24,11 +26,9 @@ class ResNet18(ImageNetwork):
     Convolutions have no bias and start from He's normal distribution (He et al., 2015).
 
     Arguments:
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         channels: the filters of the stem and the first blocks.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: an argument is out of its range.
@@ -40,19 +40,15 @@ class ResNet18(ImageNetwork):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 64,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, input_shape=input_shape, mean=mean, std=std, seed=seed, **kwargs)
+        super().__init__(spec, **kwargs)
         check_positive(channels=channels)
         self.channels = channels
-        start = keras.initializers.HeNormal(derive(seed, "stem"))
+        start = keras.initializers.HeNormal(derive(self.seed, "stem"))
         self.stem = keras.layers.Conv2D(
             channels, 3, padding="same", use_bias=False, kernel_initializer=start, dtype=self.dtype_policy
         )
@@ -64,12 +60,12 @@ class ResNet18(ImageNetwork):
         self.blocks = []
         for index, (multiple, stride) in enumerate(BLOCKS):
             block = BasicBlock(
-                channels * multiple, stride=stride, seed=derive(seed, f"block_{index}"), dtype=self.dtype_policy
+                channels * multiple, stride=stride, seed=derive(self.seed, f"block_{index}"), dtype=self.dtype_policy
             )
             block.build(shape)
             shape = block.compute_output_shape(shape)
             self.blocks.append(block)
-        self.head = dense_head(num_classes, shape[-1], seed=derive(seed, "head"), dtype=self.dtype_policy)
+        self.head = dense_head(self.num_classes, shape[-1], seed=derive(self.seed, "head"), dtype=self.dtype_policy)
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

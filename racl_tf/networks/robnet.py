@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 from racl_tf.space import EDGES, INPUTS, NODES, Cell, Edge, edges_into
@@ -82,12 +83,10 @@ class RobNet(CellNetwork):
 
     Arguments:
         codes: one code for all cells, or one for each; `robnet_cell` says what they mean.
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         channels: of a node before the first reduction.
         cells: the depth; cells `cells // 3` and `2 * cells // 3` are reduction cells.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: a code is not valid, there are more or fewer than cells, or an argument is out of its range.
@@ -100,14 +99,10 @@ class RobNet(CellNetwork):
     def __init__(
         self,
         codes: str | Sequence[str],
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 36,
         cells: int = 20,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         self.codes = codes if isinstance(codes, str) else tuple(codes)
@@ -115,24 +110,11 @@ class RobNet(CellNetwork):
             raise UsageError(
                 f"`codes` must be one for all cells, or one for each cell. Received: {len(codes)} codes, cells={cells}."
             )
-        super().__init__(
-            num_classes,
-            channels=channels,
-            cells=cells,
-            input_shape=input_shape,
-            mean=mean,
-            std=std,
-            seed=seed,
-            **kwargs,
-        )
-        for cell in self.cells:
-            for variable in cell.trainable_variables:
-                if variable.name in ("gamma", "beta"):
-                    variable.trainable = False
+        super().__init__(spec, channels=channels, cells=cells, **kwargs)
 
     def make_cell(self, plan: CellPlan) -> GenotypeCell:
         code = self.codes if isinstance(self.codes, str) else self.codes[len(self.cells)]
-        return GenotypeCell(robnet_cell(code), **plan._asdict(), dtype=self.dtype_policy)
+        return GenotypeCell(robnet_cell(code), **plan._asdict(), affine="fixed", dtype=self.dtype_policy)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the logits (batch, num_classes) of images in [0, 1]."""

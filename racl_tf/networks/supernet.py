@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.mixed_cell import MixedCell
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 
@@ -17,13 +18,11 @@ class Supernet(CellNetwork):
     The architecture is an input, not a part: how alpha and beta come about is another object's business.
 
     Arguments:
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         channels: of a node before the first reduction, divisible by `partial`.
         cells: the depth; cells `cells // 3` and `2 * cells // 3` are reduction cells.
-        input_shape: (height, width, 1 or 3) of the images.
         partial: the divisor k of partial channels: 1 / k of the channels go through the mixture (DARTS: 1).
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: an argument is out of its range or channels are not divisible by `partial`.
@@ -35,15 +34,11 @@ class Supernet(CellNetwork):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 16,
         cells: int = 8,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
         partial: int = 4,
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         if not isinstance(partial, int) or partial < 1 or channels % partial:
@@ -52,16 +47,7 @@ class Supernet(CellNetwork):
                 f"Received: channels={channels!r}, partial={partial!r}."
             )
         self.partial = partial
-        super().__init__(
-            num_classes,
-            channels=channels,
-            cells=cells,
-            input_shape=input_shape,
-            mean=mean,
-            std=std,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(spec, channels=channels, cells=cells, **kwargs)
 
     def make_cell(self, plan: CellPlan) -> MixedCell:
         return MixedCell(**plan._asdict(), partial=self.partial, dtype=self.dtype_policy)

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.errors import check_positive
+from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
-from racl_tf.networks.image_network import ImageNetwork, check_positive, dense_head
+from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 
 # The convolutions of each block, and their filters as multiples of the first block's.
@@ -25,11 +27,9 @@ class VGG19(ImageNetwork):
     4, 2 and 1 pixels wide, and 1 stays 1. Convolutions start from He's normal distribution (He et al., 2015).
 
     Arguments:
-        num_classes: the number of logits.
+        spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         channels: the filters of the first block.
-        input_shape: (height, width, 1 or 3) of the images.
-        mean, std: of the pixels in [0, 1], one number or one per channel; taken off inside.
-        seed: of the initial weights.
+        kwargs: what `ImageNetwork` takes: the `seed` of the initial weights, or `input_shape`, `mean` and `std`.
 
     Raises:
         UsageError: an argument is out of its range.
@@ -41,24 +41,20 @@ class VGG19(ImageNetwork):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        spec: ImageSpec | int | None = None,
         *,
         channels: int = 64,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        mean: float | tuple[float, ...] = 0.0,
-        std: float | tuple[float, ...] = 1.0,
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, input_shape=input_shape, mean=mean, std=std, seed=seed, **kwargs)
+        super().__init__(spec, **kwargs)
         check_positive(channels=channels)
         self.channels = channels
         self.convolutions: list[keras.layers.Conv2D] = []
         self.norms: list[BatchNorm] = []
-        shape: tuple[Any, ...] = (None, None, None, input_shape[-1])
+        shape: tuple[Any, ...] = (None, None, None, self.image_shape[-1])
         for depth, multiple in BLOCKS:
             for _ in range(depth):
-                start = keras.initializers.HeNormal(derive(seed, f"convolution_{len(self.convolutions)}"))
+                start = keras.initializers.HeNormal(derive(self.seed, f"convolution_{len(self.convolutions)}"))
                 convolution = keras.layers.Conv2D(
                     channels * multiple, 3, padding="same", kernel_initializer=start, dtype=self.dtype_policy
                 )
@@ -68,7 +64,7 @@ class VGG19(ImageNetwork):
                 norm.build(shape)
                 self.convolutions.append(convolution)
                 self.norms.append(norm)
-        self.head = dense_head(num_classes, shape[-1], seed=derive(seed, "head"), dtype=self.dtype_policy)
+        self.head = dense_head(self.num_classes, shape[-1], seed=derive(self.seed, "head"), dtype=self.dtype_policy)
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from racl_tf.errors import UsageError, unknown
+from racl_tf.result import Result
 from racl_tf.tables import markdown_table
 
 _WIDEST = 5
@@ -50,7 +51,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class PaperTable:
+class PaperTable(Result):
     """Figures of ours by row and column, each beside the paper's; what was not measured stays blank.
 
     Figures are in percent, except in columns whose names end in a unit in brackets, such as "Params (M)". Columns
@@ -68,8 +69,8 @@ class PaperTable:
         UsageError: a figure's row or column is none of the table's.
 
     >>> ours = {("RACL", "Clean"): Measured(52.1, 49.0, 55.2), ("RACL", "FGSM"): Measured(31.5, 28.7, 34.4)}
-    >>> comparison = PaperTable("Table 1", ("RACL",), ("Clean", "FGSM"), ours, {("RACL", "Clean"): 97.44})
-    >>> print(comparison.markdown().splitlines()[-1])
+    >>> table = PaperTable("Table 1", ("RACL",), ("Clean", "FGSM"), ours, {("RACL", "Clean"): 97.44})
+    >>> print(table.markdown().splitlines()[-1])
     | RACL | 52.1 / 97.44<br>[49.0, 55.2] | 31.5 / -<br>[28.7, 34.4] |
     """
 
@@ -133,6 +134,9 @@ class PaperTable:
             "cells": cells,
             "notes": list(self.notes),
         }
+
+    def __str__(self) -> str:
+        return self.markdown()
 
     def _table(self, columns: tuple[str, ...]) -> str:
         cells = [self._column(column) for column in columns]

@@ -27,65 +27,63 @@ _GROUND = "#f3f5f8"
 _LEAST_SPAN = 10.0  # percentage points, so that a difference of a tenth of a point does not look like much
 
 
-def plot_paper_table(comparison: PaperTable, path: str | os.PathLike[str]) -> None:
+def plot_paper_table(table: PaperTable, path: str | os.PathLike[str]) -> None:
     """Draws a panel for each column of percentages: our figures as dots in their intervals, the paper's as rings.
 
     Panels side by side have one range of percentages; a column in another unit is left out.
 
     Arguments:
-        comparison: the figures.
+        table: the figures.
         path: of the picture; its suffix, .png, .svg or .pdf, decides the format.
 
     Raises:
         UsageError: no column is in percent.
     """
-    lines = [[column for column in block if in_percent(column)] for block in comparison.blocks]
+    lines = [[column for column in block if in_percent(column)] for block in table.blocks]
     lines = [line for line in lines if line]
     if not lines:
-        raise UsageError(
-            f"No column is in percent, so nothing can be drawn. Received: {', '.join(comparison.columns)}."
-        )
+        raise UsageError(f"No column is in percent, so nothing can be drawn. Received: {', '.join(table.columns)}.")
     widest = max(map(len, lines))
-    names = 0.085 * max(map(len, comparison.rows), default=0)
+    names = 0.085 * max(map(len, table.rows), default=0)
     width = max(names + 2 * widest, 5)
-    height = len(lines) * (0.27 * len(comparison.rows) + 0.8) + 0.7
+    height = len(lines) * (0.27 * len(table.rows) + 0.8) + 0.7
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.03))
     grid = figure.subplots(len(lines), widest, sharey=True, squeeze=False)
     for line, panels in zip(lines, grid, strict=True):
-        span = _range(_values(comparison, line))
+        span = _range(_values(table, line))
         for column, axes in zip(line, panels, strict=False):
-            _draw_column(axes, comparison, column, span)
+            _draw_column(axes, table, column, span)
         for axes in panels[len(line) :]:
             axes.remove()
-    title = textwrap.fill(comparison.title, int(width * 9))
+    title = textwrap.fill(table.title, int(width * 9))
     figure.suptitle(title, x=0.01, ha="left", size=12, weight="bold", color=_INK, parse_math=False)
     handles = [Line2D([], [], **_OURS, label="ours, 95% interval"), Line2D([], [], **_PAPER, ls="", label="paper")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, labelcolor=_INK)
     figure.savefig(path, dpi=160)
 
 
-def _values(comparison: PaperTable, columns: Sequence[str]) -> list[float]:
+def _values(table: PaperTable, columns: Sequence[str]) -> list[float]:
     """Returns all figures of some columns, ours with the ends of their intervals and the paper's."""
-    ours = [figure for (_, column), figure in comparison.measured.items() if column in columns]
+    ours = [figure for (_, column), figure in table.measured.items() if column in columns]
     ends = [end for figure in ours for end in (figure.value, *(figure.interval or ()))]
-    return [*ends, *(figure for (_, column), figure in comparison.published.items() if column in columns)]
+    return [*ends, *(figure for (_, column), figure in table.published.items() if column in columns)]
 
 
-def _draw_column(axes: Axes, comparison: PaperTable, column: str, span: tuple[float, float]) -> None:
-    for depth, row in enumerate(comparison.rows):
-        if (ours := comparison.measured.get((row, column))) is not None:
+def _draw_column(axes: Axes, table: PaperTable, column: str, span: tuple[float, float]) -> None:
+    for depth, row in enumerate(table.rows):
+        if (ours := table.measured.get((row, column))) is not None:
             if ours.interval:
                 axes.plot(ours.interval, (depth, depth), color=_OURS["color"], linewidth=_OURS["linewidth"], alpha=0.55)
             axes.plot(ours.value, depth, **_OURS)
-        if (paper := comparison.published.get((row, column))) is not None:
+        if (paper := table.published.get((row, column))) is not None:
             axes.plot(paper, depth, **_PAPER)
     low, high = span
     margin = 0.1 * (high - low)
     ticks = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=True).tick_values(low, high)
     axes.set_xlim(low - margin, high + margin)
     axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-    axes.set_ylim(len(comparison.rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(comparison.rows)), comparison.rows, parse_math=False)
+    axes.set_ylim(len(table.rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(table.rows)), table.rows, parse_math=False)
     axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
     axes.set_title(column, size=10, color=_INK, parse_math=False)
     axes.tick_params(length=0, labelsize=9, labelcolor=_INK)

@@ -13,8 +13,8 @@ def plot_search(steps: pathlib.Path, architecture: pathlib.Path, path: pathlib.P
     """Draws how constraint and dual moved at every step and how the architecture did at every epoch.
 
     Arguments:
-        steps: the table of `racl_tf.training.callbacks.StepFile`.
-        architecture: the lines of `racl_tf.training.callbacks.ArchitectureLog`.
+        steps: the table of `racl_tf.search.StepFile`.
+        architecture: the lines of `racl_tf.search.ArchitectureLog`.
         path: of the picture (PNG, SVG or PDF).
     """
     rows = read_table(steps)

@@ -21,7 +21,7 @@ def plot_transfer(transfer: Transfer, path: str | os.PathLike[str]) -> None:
         transfer: the figures.
         path: of the picture; its suffix, .png, .svg or .pdf, decides the format.
     """
-    sources, targets = list(transfer.standing), transfer.targets
+    sources, targets = list(transfer.num_robust), transfer.targets
     values = np.array([[100 * transfer.accuracy(source, target) for target in targets] for source in sources])
     size = 2.5 + _INCH_PER_CELL * len(targets), 1.2 + 0.6 * _INCH_PER_CELL * len(sources)
     figure = Figure(figsize=size, layout="constrained")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import keras
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
 from racl_tf.data import Dataset
 from racl_tf.data.datasets import own_files
@@ -31,7 +32,7 @@ from racl_tf.evaluation import (
     sweep_steps,
     transfer,
 )
-from racl_tf.evaluation.results import AttackOutcomes, Plan, library_versions
+from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_json, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
@@ -43,7 +44,9 @@ from racl_tf.runs.common import load_data
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search.modes import search_mode
+from racl_tf.settings import ADDED
 from racl_tf.space import Genotype
+from racl_tf.version import library_versions
 
 _LOGGER = logging.getLogger(__name__)
 _Result = TypeVar("_Result", Evaluation, Sweep)
@@ -134,12 +137,12 @@ class ExperimentStore:
         if system.trained:
             return pathlib.Path(system.network)
         config, folder = self.settings(system), self.network_folder(system)
-        best, finished = folder / "train" / "best.keras", folder / "train" / "finished.json"
+        best, finished = (folder / file_names.TRAIN / name for name in (file_names.BEST_NETWORK, file_names.FINISHED))
         if finished.exists():
             return best
         if not config.train.network:
             genotype = self.genotype(system)
-            genotype.save(folder / "search" / "genotype.json")
+            genotype.save(folder / file_names.SEARCH / file_names.GENOTYPE)
             _forget()
         _LOGGER.info("Training %s under %r.", system.title, config.train.defence)
         run_training(config, str(folder))
@@ -174,7 +177,7 @@ class ExperimentStore:
         """Returns how images crafted on a source, called "source", by an attack do on targets, by name."""
         (plan,) = self._plan(attack)
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
-        results = self.transfer_folder(source, attack) / "results.json"
+        results = self.transfer_folder(source, attack) / file_names.RESULTS
         empty: dict[str, Any] = {"seconds": 0.0, "standing": {}}
         record = read_json(results) if results.exists() else empty
         shown = record["standing"].get("source", {})
@@ -185,15 +188,15 @@ class ExperimentStore:
             models, begun = {folder: self.classifier(target) for folder, target in new.items()}, time.monotonic()
             found = transfer({"source": self.classifier(source)}, models, self.data.test, plan, **self._options)
             record |= {"seconds": record["seconds"] + time.monotonic() - begun, "versions": library_versions()}
-            for crafted, counts in found.standing.items():
+            for crafted, counts in found.num_robust.items():
                 record["standing"].setdefault(crafted, {}).update(counts)
             write_json(results, record)
             _forget()
-        standing = {
+        num_robust = {
             crafted: {name: counts[folder] for name, folder in folders.items()}
             for crafted, counts in record["standing"].items()
         }
-        return Transfer(standing, len(self.data.test), plan, self.config.seed)
+        return Transfer(num_robust, len(self.data.test), plan, self.config.seed)
 
     def sweep(self, system: System) -> dict[str, Sweep]:
         """Returns the sweeps of a system: of each of `sweep.attacks` over eps, and of PGD over its steps ("steps")."""
@@ -213,28 +216,32 @@ class ExperimentStore:
         """Returns a measurement on the test images, which its folder keeps with the time that it took."""
         begun = time.monotonic()
         result = measure(classifier, self.data.test, *what, folder=folder, **self._options)
-        if not (folder / "results.json").exists():
+        if not (folder / file_names.RESULTS).exists():
             record = {"seconds": time.monotonic() - begun, "versions": library_versions(), **result.to_dict()}
-            write_json(folder / "results.json", record)
+            write_json(folder / file_names.RESULTS, record)
         return result
 
     def run_folders(self, system: System) -> list[pathlib.Path]:
         """Returns the folders that hold the histories of a system's search and training, where it has them."""
         if system.trained:
             return []
-        searched = [] if system.network else [self.search_folder(system) / "search"]
-        return [*searched, self.network_folder(system) / "train"]
+        searched = [] if system.network else [self.search_folder(system) / file_names.SEARCH]
+        return [*searched, self.network_folder(system) / file_names.TRAIN]
 
     def search_folder(self, system: System) -> pathlib.Path:
         """Returns the folder of a system's search."""
         config = self.settings(system)
-        return self.folder / "searches" / self._name(config, config.search.mode, ("attack", "search"))
+        return self.folder / file_names.SEARCHES / self._name(config, config.search.mode, ("attack", "search"))
 
     def network_folder(self, system: System) -> pathlib.Path:
         """Returns the folder of a system's training and attacks."""
         if system.trained:
             path, settings = pathlib.Path(system.network), [*self.config.evaluate.bounds, self.config.data.image_size]
-            return self.folder / "given" / f"{_slug(path.stem)}-{_digest(_content(path) + str(settings).encode())}"
+            return (
+                self.folder
+                / file_names.GIVEN
+                / f"{_slug(path.stem)}-{_digest(_content(path) + str(settings).encode())}"
+            )
         config = self.settings(system)
         parts: tuple[str, ...] = ("attack", "train")
         name = config.train.network or config.search.mode
@@ -243,19 +250,19 @@ class ExperimentStore:
             name = f"{pathlib.Path(system.network).stem}-{_digest(content)}"
         elif not system.network:
             parts += ("search",)
-        return self.folder / "networks" / self._name(config, f"{name}-{config.train.defence}", parts)
+        return self.folder / file_names.NETWORKS / self._name(config, f"{name}-{config.train.defence}", parts)
 
     def attack_folder(self, system: System, attack: str) -> pathlib.Path:
         """Returns the folder of a system's evaluation under an attack."""
-        return self.network_folder(system) / "attacks" / self._threat(attack)
+        return self.network_folder(system) / file_names.ATTACKS / self._threat(attack)
 
     def transfer_folder(self, source: System, attack: str) -> pathlib.Path:
         """Returns the folder of how images crafted on a source by an attack do on other systems."""
-        return self.network_folder(source) / "transfers" / self._threat(attack)
+        return self.network_folder(source) / file_names.TRANSFERS / self._threat(attack)
 
     def sweep_folders(self, system: System) -> dict[str, pathlib.Path]:
-        """Returns the folders of a system's sweeps, by their names in `swept`."""
-        settings, folder = self.config.sweep, self.network_folder(system) / "sweeps"
+        """Returns the folders of a system's sweeps, by their names in `sweep`."""
+        settings, folder = self.config.sweep, self.network_folder(system) / file_names.SWEEPS
         epsilons = _digest(str(settings.epsilons).encode())
         names = {name: f"{name}-{epsilons}" for name in settings.attacks}
         first, longest = settings.steps[0], f"pgd{settings.steps[-1]}"
@@ -284,6 +291,10 @@ class ExperimentStore:
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
         chosen["data"].pop("data_dir")
+        for setting, before in ADDED.items():  # so that what was made before they came is found again
+            section, _, field = setting.partition(".")
+            if section in chosen and chosen[section][field] == before:
+                del chosen[section][field]
         chosen |= {"mixed_precision": config.mixed_precision}
         if self._data_content:
             chosen["content"] = self._data_content
@@ -299,15 +310,15 @@ def wall_time(folders: Iterable[pathlib.Path]) -> float:
             nothing is kept yet, no time is counted; of an attack that was interrupted, that of its last start.
     """
     kept = set(folders)
-    epochs = [float(row["seconds"]) for folder in kept for row in read_table(folder / "history.csv")]
-    return math.fsum([*epochs, *(record["seconds"] for record in _records(kept, "results.json"))])
+    epochs = [float(row["seconds"]) for folder in kept for row in read_table(folder / file_names.HISTORY)]
+    return math.fsum([*epochs, *(record["seconds"] for record in _records(kept, file_names.RESULTS))])
 
 
 def made_by(folders: Iterable[pathlib.Path]) -> str:
     """Returns the versions by which what folders of a store keep came about, as one line; empty if there is nothing."""
     kept = set(folders)
-    versions = [record.get("versions") for record in _records(kept, "results.json")]
-    versions += _records(kept, "versions.json")
+    versions = [record.get("versions") for record in _records(kept, file_names.RESULTS)]
+    versions += _records(kept, file_names.VERSIONS)
     names = {"racl_tf": "racl_tf", "TensorFlow": "tensorflow", "Keras": "keras"}
     lines = {", ".join(f"{name} {made[key]}" for name, key in names.items()) for made in versions if made}
     return "; ".join(sorted(lines))
@@ -319,16 +330,16 @@ def _records(folders: Iterable[pathlib.Path], name: str) -> list[dict[str, Any]]
 
 def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
     """Returns the evaluation that a folder keeps, or None if it is not finished or by attacks other than these."""
-    if not (folder / "results.json").exists():
+    if not (folder / file_names.RESULTS).exists():
         return None
-    record = read_json(folder / "results.json")
+    record = read_json(folder / file_names.RESULTS)
     attacks = record["results"][name]["attacks"]
     made = [{key: value for key, value in attack.items() if key != "correct_after"} for attack in attacks]
     if made != [attack.to_dict() for attack in plan]:
         return None
-    arrays = read_arrays(folder / "outcomes.npz")
-    fates = {name: AttackOutcomes(arrays[f"{name}/passed"], arrays[f"{name}/steps"])}
-    return Evaluation(arrays["labels"], arrays["predictions"], record["classes"], fates, {name: plan}, record["seed"])
+    arrays = read_arrays(folder / file_names.OUTCOMES)
+    labels, predictions, outcomes = arrays["labels"], arrays["predictions"], AttackOutcomes.from_arrays(arrays, name)
+    return Evaluation(labels, predictions, record["classes"], {name: outcomes}, {name: plan}, record["seed"])
 
 
 def _slug(text: str) -> str:

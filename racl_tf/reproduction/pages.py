@@ -85,7 +85,7 @@ def _make_table(table: Table, stores: Mapping[str, ExperimentStore], base: pathl
         measured = measured | figures
         page = PaperTable(table.title, rows, columns, measured, table.published, notes_of(table, stores))
         write_text(base.with_suffix(".md"), page.markdown())
-        write_json(base.with_suffix(".json"), page.to_dict())
+        page.save(base.with_suffix(".json"))
     plot_paper_table(page, base.with_suffix(".png"))
     return base.with_suffix(".md")
 

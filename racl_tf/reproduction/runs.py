@@ -4,8 +4,9 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import write_json, write_text
+from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import EXHIBITS
@@ -22,7 +23,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
         if dataset not in known:
             raise unknown("data set of the reproduction", dataset, known)
     folder = pathlib.Path(workdir).expanduser()
-    stores = {dataset: ExperimentStore(config[dataset], folder / "parts") for dataset in config.datasets}
+    stores = {dataset: ExperimentStore(config[dataset], folder / file_names.PARTS) for dataset in config.datasets}
     if not stores:
         raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
     return reproduce(names, stores, folder, extra=_given(config.networks))
@@ -31,7 +32,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
 def run_study(config: ConfigDict, workdir: str) -> Study:
     """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
     folder = pathlib.Path(workdir).expanduser()
-    outcomes = run_systems(config, folder / "parts")
+    outcomes = run_systems(config, folder / file_names.PARTS)
     made = [outcome for runs in outcomes.values() for outcome in runs]
     minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
     notes = (
@@ -40,9 +41,9 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
         f"{len(made)} networks, {minutes:.0f} min in all. Made by {versions}.",
     )
     study = Study(outcomes, config.study.attacks[-1], notes)
-    write_text(folder / "study.md", study.markdown() + "\n![](study.png)\n")
-    write_json(folder / "study.json", study.to_dict())
-    study.plot(folder / "study.png")
+    write_text(folder / file_names.STUDY_PAGE, f"{study}\n![]({file_names.STUDY_PICTURE})\n")
+    study.save(folder / file_names.STUDY)
+    study.plot(folder / file_names.STUDY_PICTURE)
     return study
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
 from racl_tf.files import read_json, read_table, write_json
 from racl_tf.lipschitz.bounds import lipschitz_bounds
@@ -99,7 +100,7 @@ def _outcome(store: ExperimentStore, system: System, attacks: Iterable[str]) -> 
     evaluations = store.evaluate(system, attacks)
     folders = [*store.run_folders(system), *(store.attack_folder(system, attack) for attack in attacks)]
     correct = {name: evaluation.correct[name] for name, evaluation in evaluations.items()}
-    search = _last_logs(store.search_folder(system) / "search")
+    search = _last_logs(store.search_folder(system) / file_names.SEARCH)
     constrained = {name: search[name] for name in ("constraint", "mu_F") if "constraint" in search}
     return Outcome(
         correct={"clean": next(iter(evaluations.values())).clean, **correct},
@@ -113,7 +114,7 @@ def _outcome(store: ExperimentStore, system: System, attacks: Iterable[str]) -> 
 
 def _figures(store: ExperimentStore, system: System) -> dict[str, float]:
     """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
-    kept = store.network_folder(system) / f"figures_seed{store.config.seed}.json"  # of the images
+    kept = store.network_folder(system) / file_names.FIGURES.format(seed=store.config.seed)
     if not kept.exists():
         network = load_network(store.train(system))
         pair = lipschitz_bounds(network, store.data.test.images(np.arange(min(len(store.data.test), _SLOPES))))
@@ -128,9 +129,9 @@ def _log(slope: float) -> float:
 
 
 def _last_logs(folder: pathlib.Path) -> dict[str, float]:
-    steps = read_table(folder / "steps.csv")
+    steps = read_table(folder / file_names.STEPS)
     if not steps:
         return {}
     numbers = {name: float(value) for name, value in steps[-1].items() if value and name not in ("epoch", "step")}
-    moved = json.loads((folder / "architecture.jsonl").read_text().splitlines()[-1])
+    moved = json.loads((folder / file_names.ARCHITECTURE).read_text().splitlines()[-1])
     return numbers | {name: value for name, value in moved.items() if isinstance(value, float)}

@@ -15,6 +15,7 @@ from scipy import stats
 
 from racl_tf.evaluation.intervals import Difference, paired_bootstrap
 from racl_tf.reproduction.study import Outcome
+from racl_tf.result import Result
 from racl_tf.tables import markdown_table
 
 SURROGATE = "ln surrogate, matrix"
@@ -43,7 +44,7 @@ class Correlation:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Study(Result):
     """The outcomes of every variant from every seed.
 
     Arguments:
@@ -176,6 +177,9 @@ class Study:
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"
+
+    def __str__(self) -> str:
+        return self.markdown()
 
     def _difference_rows(self) -> list[list[str]]:
         baselines = [name for name in BASELINES if name in self.outcomes]

@@ -1,9 +1,10 @@
-"""The step of a run that chooses among the architectures that its search's distribution draws."""
+"""The sampling of architectures from a run's search, of which the most robust one is chosen."""
 
 import logging
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import make_attack
 from racl_tf.data import split_halves
 from racl_tf.errors import UsageError
@@ -21,22 +22,24 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
-    """Chooses by confidence among a finished search's architectures and writes them to `workdir/choose`.
+    """Samples architectures from a finished search and writes the most robust one to `workdir/choose`.
 
     There are genotype.json and .png, choice.txt and choice.json. The images are of the half of the training set that
-    the supernet's weights were not trained on. Returns the choice, or its genotype if it was made before.
+    the supernet's weights were not trained on. Returns what was found, or the genotype if it was made before.
 
     Raises:
         UsageError: there is no finished search, or not enough images.
     """
-    step = StepFolder(workdir, "choose", config, ("attack", "search", "choose"))
-    result, settings, threat = step.path / "genotype.json", config.choose, config.attack
+    step = StepFolder(workdir, file_names.CHOOSE, config, ("attack", "search", "choose"))
+    result, settings, threat = step.path / file_names.GENOTYPE, config.choose, config.attack
     if result.exists():
         _LOGGER.info("The choice in %s is finished.", step.path)
         return Genotype.load(result)
     plan = make_attack(settings.attack, threat.eps, threat.step_size, threat.norm)
     if len(plan) > 1:
-        raise UsageError(f"Candidates are attacked by one attack, not by the ensemble {settings.attack!r}. Try pgd5.")
+        raise UsageError(
+            f"Architectures are attacked by one attack, not by the ensemble {settings.attack!r}. Try pgd5."
+        )
     search = load_search(config, workdir)
     _, unseen = split_halves(load_data(config).train, seed=derive(config.seed, "halves"))
     if len(unseen) < settings.images:
@@ -45,7 +48,7 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
             f"choose.images={settings.images}. Ask for fewer."
         )
     folder = step.begin()
-    choice = sample_architectures(
+    found = sample_architectures(
         search,
         unseen.take(range(settings.images)),
         attack=plan[0],
@@ -54,8 +57,8 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
         batch_size=config.evaluate.batch_size,
         seed=config.seed,
     )
-    write_text(folder / "choice.txt", str(choice))
-    choice.save(folder / "choice.json")
-    draw_genotype(choice.genotype, folder / "genotype.png")
-    choice.genotype.save(result)
-    return choice
+    write_text(folder / file_names.SAMPLING_TEXT, str(found))
+    found.save(folder / file_names.SAMPLING)
+    draw_genotype(found.genotype, folder / file_names.GENOTYPE_PICTURE)
+    found.genotype.save(result)
+    return found

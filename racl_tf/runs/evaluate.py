@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
@@ -25,26 +26,28 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     if not settings.attacks:
         raise UsageError("There is nothing to attack by. Give --attacks=fgsm,pgd20, or leave it out for all.")
     model = load_attacked_model(config, workdir)
-    step = StepFolder(workdir, "evaluate", config, ("attack", "evaluate"))
+    step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
     model.check(test.images([0]), test.y)
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, findings = folder / "results.json", None
+    results, masking = folder / file_names.RESULTS, None
     if results.exists():
-        masking = read_json(results).get("masking")
-        return evaluation, MaskingReport.from_dict(masking) if masking else None
+        found = read_json(results).get("masking")
+        return evaluation, MaskingReport.from_dict(found) if found else None
     if settings.check_images:
-        findings = check_for_masking(
+        masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
-    record = {"dataset": config.data.name, "model": settings.model or "train/best.keras", **evaluation.to_dict()}
-    write_json(results, record | ({"masking": findings.to_dict()} if findings else {}))
-    return evaluation, findings
+    attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
+    record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
+    write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
+    return evaluation, masking
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:
+    """Returns the model that is evaluated: a given one, or the network that was trained in `workdir`."""
     settings = config.evaluate
     return load_classifier(settings.model or network_path(workdir), bounds=settings.bounds)

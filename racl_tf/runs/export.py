@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.export import export_saved_model, verify_saved_model
 from racl_tf.networks.loading import load_network
 from racl_tf.runs.common import load_data
@@ -16,7 +17,7 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
 
     Returns the path and the largest difference of logits.
     """
-    network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / "saved_model"
+    network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / file_names.SAVED_MODEL
     dataset = load_data(config)
     if not path.exists():
         export_saved_model(network, path, class_names=dataset.class_names)

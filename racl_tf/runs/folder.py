@@ -1,18 +1,16 @@
 """The folder of one step of a run, which says what it holds and is never mixed with another's."""
 
-import importlib.metadata
 import json
 import pathlib
-import platform
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.files import write_json
-from racl_tf.version import __version__
-
-_LIBRARIES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+from racl_tf.settings import ADDED
+from racl_tf.version import run_versions
 
 
 class StepFolder:
@@ -44,14 +42,8 @@ class StepFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._is_used():
-                versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-                versions |= {
-                    "racl_tf": __version__,
-                    "python": platform.python_version(),
-                    "machine": platform.platform(),
-                }
-                write_json(self.path / "versions.json", versions)
-                write_json(self.path / "config.json", self._settings)
+                write_json(self.path / file_names.VERSIONS, run_versions())
+                write_json(self.path / file_names.CONFIG, self._settings)
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
@@ -59,10 +51,10 @@ class StepFolder:
     def _is_used(self) -> bool:
         """Whether the folder holds settings and something made with them: a refused step leaves them alone behind."""
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        return "config.json" in names and not names <= {"config.json", "versions.json", "events"}
+        return file_names.CONFIG in names and not names <= {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS}
 
     def _check(self) -> None:
-        path = self.path / "config.json"
+        path = self.path / file_names.CONFIG
         if not path.is_file() or not self._is_used():
             return
         try:
@@ -86,7 +78,8 @@ def _plain(value: Any) -> Any:
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
-        parts = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
+        names = {key: f"{name}.{key}" if name else key for key in keys}
+        parts = (_differences(before.get(key, ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
     return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
 
@@ -97,7 +90,7 @@ def network_path(workdir: str) -> pathlib.Path:
     Raises:
         UsageError: there is none.
     """
-    path = pathlib.Path(workdir).expanduser() / "train" / "best.keras"
+    path = pathlib.Path(workdir).expanduser() / file_names.TRAIN / file_names.BEST_NETWORK
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
     return path

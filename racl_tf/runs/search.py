@@ -5,6 +5,7 @@ import logging
 import keras
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import pgd
 from racl_tf.data import (
     Dataset,
@@ -30,15 +31,15 @@ _LOGGER = logging.getLogger(__name__)
 
 def run_search(config: ConfigDict, workdir: str) -> Genotype:
     """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
-    step = StepFolder(workdir, "search", config, ("attack", "search"))
-    result = step.path / "genotype.json"
+    step = StepFolder(workdir, file_names.SEARCH, config, ("attack", "search"))
+    result = step.path / file_names.GENOTYPE
     if result.exists():
         _LOGGER.info("The search in %s is finished.", step.path)
         return Genotype.load(result)
     settings, name = config.search, f"{config.data.name}, seed {config.seed}"
     if search_mode(settings.mode).architecture is None:
         genotype = random_genotype(derive(config.seed, "random cells"), name=name)
-        draw_genotype(genotype, step.begin() / "genotype.png")
+        draw_genotype(genotype, step.begin() / file_names.GENOTYPE_PICTURE)
         genotype.save(result)
         return genotype
     dataset = load_data(config)
@@ -47,7 +48,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     with strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
         folder = step.begin()
-        checkpoints = callbacks.Checkpoints(model, folder / "checkpoints")
+        checkpoints = callbacks.Checkpoints(model, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
     stream = search_batches(
         weights,
@@ -67,17 +68,17 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         callbacks=[
             WarmUp(settings.warmup_epochs),
             callbacks.StopOnDivergence(),
-            ArchitectureLog(folder / "architecture.jsonl"),
-            StepFile(folder / "steps.csv"),
-            callbacks.HistoryFile(folder / "history.csv"),
-            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            ArchitectureLog(folder / file_names.ARCHITECTURE),
+            StepFile(folder / file_names.STEPS),
+            callbacks.HistoryFile(folder / file_names.HISTORY),
+            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "search"),
             checkpoints,
         ],
     )
     genotype = model.genotype(name)
-    draw_genotype(genotype, folder / "genotype.png")
-    plot_search(folder / "steps.csv", folder / "architecture.jsonl", folder / "search.png")
+    draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
+    plot_search(folder / file_names.STEPS, folder / file_names.ARCHITECTURE, folder / file_names.SEARCH_PICTURE)
     genotype.save(result)
     return genotype
 
@@ -109,13 +110,10 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
         )
     model = RACLSearch(
         Supernet(
-            dataset.num_classes,
+            dataset.spec,
             channels=settings.channels,
             cells=settings.cells,
-            input_shape=dataset.input_shape,
             partial=mode.partial if settings.partial is None else settings.partial,
-            mean=dataset.mean,
-            std=dataset.std,
             seed=derive(config.seed, "supernet"),
         ),
         mode.architecture(settings.sigma, settings.normalize),
@@ -143,13 +141,13 @@ def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
     Raises:
         UsageError: the search in `workdir` is not finished, was begun with other settings, or drew cells at random.
     """
-    step = StepFolder(workdir, "search", config, ("attack", "search"))
-    if not (step.path / "genotype.json").exists():
+    step = StepFolder(workdir, file_names.SEARCH, config, ("attack", "search"))
+    if not (step.path / file_names.GENOTYPE).exists():
         raise UsageError(f"There is no finished search {str(step.path)!r}. Run racl-search with this --workdir first.")
     dataset = load_data(config)
     steps = steps_per_epoch(
         split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
     )
     model = make_search(config, dataset, steps * config.search.epochs)
-    callbacks.Checkpoints(model, step.path / "checkpoints").restore()
+    callbacks.Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
     return model

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import make_attack
 from racl_tf.evaluation import (
     Sweep,
@@ -19,7 +20,7 @@ from racl_tf.runs.folder import StepFolder
 def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     """Sweeps attacks over their radius and PGD over its steps, and writes curves and pictures to `workdir/sweep`."""
     model, settings, threat = load_attacked_model(config, workdir), config.sweep, config.attack
-    step = StepFolder(workdir, "sweep", config, ("attack", "evaluate", "sweep"))
+    step = StepFolder(workdir, file_names.SWEEP, config, ("attack", "evaluate", "sweep"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     rising("epsilons", settings.epsilons)
     rising("steps", settings.steps)
@@ -32,11 +33,13 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
         name: sweep_eps(model, test, plan, settings.epsilons, folder=folder / name, **options)
         for name, plan in attacks.items()
     }
-    over_steps = {"pgd": sweep_steps(model, test, longest, settings.steps, folder=folder / "steps", **options)}
-    plot_sweeps(over_eps, folder / "eps.png")
-    plot_sweeps(over_steps, folder / "steps.png")
+    over_steps = {
+        "pgd": sweep_steps(model, test, longest, settings.steps, folder=folder / file_names.SWEEP_STEPS, **options)
+    }
+    plot_sweeps(over_eps, folder / file_names.EPS_PICTURE)
+    plot_sweeps(over_steps, folder / file_names.STEPS_PICTURE)
     sweeps = {f"{name} over eps": sweep for name, sweep in over_eps.items()} | {"pgd over steps": over_steps["pgd"]}
     for name, sweep in sweeps.items():
         sweep.save(folder / f"{name.replace(' ', '_')}.csv")
-    write_json(folder / "results.json", {name: sweep.to_dict() for name, sweep in sweeps.items()})
+    write_json(folder / file_names.RESULTS, {name: sweep.to_dict() for name, sweep in sweeps.items()})
     return sweeps

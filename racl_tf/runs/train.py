@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import pgd
 from racl_tf.data import (
     Dataset,
@@ -32,8 +33,10 @@ _LOGGER = logging.getLogger(__name__)
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint."""
     network = _network(config, workdir)
-    step = StepFolder(workdir, "train", config, ("attack", "train"))
-    best, finished, used = (step.path / name for name in ("best.keras", "finished.json", "genotype.json"))
+    step = StepFolder(workdir, file_names.TRAIN, config, ("attack", "train"))
+    best, finished, used = (
+        step.path / name for name in (file_names.BEST_NETWORK, file_names.FINISHED, file_names.GENOTYPE)
+    )
     if finished.exists():
         _LOGGER.info("The training in %s is finished.", step.path)
         return best
@@ -47,7 +50,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     with strategy().scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         folder = step.begin()
-        checkpoints = callbacks.Checkpoints(trainer, folder / "checkpoints")
+        checkpoints = callbacks.Checkpoints(trainer, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
@@ -66,14 +69,14 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         verbose=0,
         callbacks=[
             callbacks.StopOnDivergence(),
-            callbacks.BestNetwork(best, folder / "history.csv", monitor=monitor),
-            callbacks.HistoryFile(folder / "history.csv"),
-            keras.callbacks.TensorBoard(folder / "events", write_graph=False),
+            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor),
+            callbacks.HistoryFile(folder / file_names.HISTORY),
+            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "training"),
             checkpoints,
         ],
     )
-    history = read_table(folder / "history.csv")
+    history = read_table(folder / file_names.HISTORY)
     chosen = max(history, key=lambda row: float(row[monitor]))
     write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
     return best
@@ -90,15 +93,7 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
         settings.defence, eps=threat.eps, step_size=threat.step_size, steps=settings.attack_steps, norm=threat.norm
     )
     members = [
-        make_network(
-            network,
-            dataset.num_classes,
-            input_shape=dataset.input_shape,
-            mean=dataset.mean,
-            std=dataset.std,
-            seed=derive(config.seed, f"network{index or ''}"),
-            **options,
-        )
+        make_network(network, dataset.spec, seed=derive(config.seed, f"network{index or ''}"), **options)
         for index in range(defence.members)
     ]
     validation = None  # what is trained on clean images is chosen by its accuracy on them
@@ -116,7 +111,7 @@ def _network(config: ConfigDict, workdir: str) -> str | Genotype:
     name = config.train.network
     if name and not name.lower().endswith(".json"):
         return name
-    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / "search" / "genotype.json")
+    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / file_names.SEARCH / file_names.GENOTYPE)
     if not name and not path.exists():
         raise UsageError(
             f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import (
@@ -18,7 +19,7 @@ from racl_tf.runs.folder import StepFolder
 def run_transfer(config: ConfigDict, workdir: str) -> Transfer:
     """Shows images crafted on some models to all, and writes the figures and a picture to `workdir/transfer`."""
     settings, threat = config.transfer, config.attack
-    step = StepFolder(workdir, "transfer", config, ("attack", "evaluate", "transfer"))
+    step = StepFolder(workdir, file_names.TRANSFER, config, ("attack", "evaluate", "transfer"))
     plan = make_attack(settings.attack, threat.eps, threat.step_size, threat.norm)
     if len(plan) > 1:
         raise UsageError(f"Transfer is by one attack, not by the ensemble {settings.attack!r}. Try pgd20 or mim.")
@@ -30,10 +31,10 @@ def run_transfer(config: ConfigDict, workdir: str) -> Transfer:
     test = load_data(config).test
     folder = step.begin()
     result = transfer(sources, models, test, plan[0], batch_size=config.evaluate.batch_size, seed=config.seed)
-    result.save(folder / "transfer.csv")
-    write_text(folder / "transfer.md", result.markdown())
-    write_json(folder / "results.json", {"models": list(settings.models), **result.to_dict()})
-    plot_transfer(result, folder / "transfer.png")
+    result.save(folder / file_names.TRANSFER_TABLE)
+    write_text(folder / file_names.TRANSFER_PAGE, result.markdown())
+    write_json(folder / file_names.RESULTS, {"models": list(settings.models), **result.to_dict()})
+    plot_transfer(result, folder / file_names.TRANSFER_PICTURE)
     return result
 
 

@@ -11,7 +11,7 @@ from racl_tf.errors import UsageError, unknown
 from racl_tf.lipschitz.surrogate import LogNormal, safe_sqrt
 
 FORMS = ("equality", "inequality")
-UPDATES = ("proximal", "printed")
+UPDATES = ("printed", "proximal")
 
 
 class ConstraintState(NamedTuple):
@@ -29,7 +29,7 @@ class ConstraintState(NamedTuple):
 
 @keras.saving.register_keras_serializable("racl_tf")
 class ConfidenceConstraint(keras.layers.Layer):
-    r"""Pr[lambda_F <= lambda*] >= eta, as c <= 0 (Eqs. 13 to 19), with the dual variable theta and the target.
+    r"""Pr[lambda_F <= lambda*] >= eta (Eq. 13) as c <= 0 (Eq. 16), with the dual variable theta and the target.
 
     There are two ways to meet it, `update`:
 
@@ -46,7 +46,7 @@ class ConfidenceConstraint(keras.layers.Layer):
     the architecture can lower; in the printed way to where the search stands when the architecture's training begins.
 
     Arguments:
-        update: "proximal" or "printed", the paper's.
+        update: "printed", the paper's, or "proximal".
         eta: the confidence level, in [0.5, 1).
         rho: the penalty of ADMM and the step size of theta, positive.
         step: the length tau of the proximal step, positive.
@@ -68,7 +68,7 @@ class ConfidenceConstraint(keras.layers.Layer):
     def __init__(
         self,
         *,
-        update: str = "proximal",
+        update: str = "printed",
         eta: float = 0.9,
         rho: float = 1e-3,
         step: float = 1.0,
@@ -113,6 +113,8 @@ class ConfidenceConstraint(keras.layers.Layer):
 
     def evaluate(self, constant: LogNormal, shared: LogNormal | None = None) -> ConstraintState:
         """Returns where the network's constant stands; NaN violation before a target is set.
+
+        The probability is that of Eq. 14; it is at least eta where Eq. 15 holds.
 
         Arguments:
             constant: (mu_F, sigma_F^2), with draws shared between cells in the proximal way and not in the printed.

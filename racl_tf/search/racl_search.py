@@ -58,7 +58,7 @@ class RACLSearch(keras.Model):
     3. updates theta by rho c (Eq. 19, `update_dual`), with the c of the point that 2. started from;
     4. updates the weights on (x_w, y_w) by the gradient of CE at a fresh draw (`update_weights`).
 
-    While `searching` is false (the warm-up, see `racl_tf.training.callbacks.WarmUp`) 2. and 3. are left out.
+    While `searching` is false (the warm-up, see `racl_tf.search.WarmUp`) 2. and 3. are left out.
     Each step logs loss and accuracy of both halves (running means over the epoch) and, as they
     stand, mu_F, sigma_F and, once there is a target, constraint (c), theta and probability.
     Called on images it gives the logits at the median architecture.
@@ -135,6 +135,7 @@ class RACLSearch(keras.Model):
             clip_norm: the largest global norm of the weights' gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.

@@ -1,4 +1,4 @@
-"""Choosing an architecture among those that a search's distribution draws (Section 2.3).
+"""Sampling architectures from a search's distribution, of which the most robust can be taken (Section 2.3).
 
 A search ends with a distribution of architectures, of which the median selects one. How sure that selection is shows in
 what other draws select; and of all that are drawn, the most robust one can be taken.
@@ -20,18 +20,18 @@ from racl_tf.attacks import Attack, Classifier
 from racl_tf.attacks.attack import is_positive_integer
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.robustness import evaluate
-from racl_tf.evaluation.task import classify
+from racl_tf.evaluation.task import prepare_task
 from racl_tf.layers.batch_norm import MOMENTUM
 from racl_tf.lipschitz.bounds import LipschitzPair, steepest_slope, upper_bound
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.architecture import Architecture
+from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.sampling_result import SampledArchitecture, SamplingResult, operations_of
 from racl_tf.seeding import fold
 from racl_tf.space import OPERATIONS, Genotype, select_genotype
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
-    from racl_tf.search.racl_search import RACLSearch
 
 _BATCH = 128  # images whose statistics are measured at once: another number would make another network
 
@@ -50,19 +50,19 @@ def sample_architectures(
     """Returns the most robust of the architectures that a search's distribution draws, and how far draws agree.
 
     Every distinct architecture that is drawn, and the one that the medians select, is tried with the supernet's
-    weights (see `DiscreteSupernet`). Candidates are ranked by robust accuracy; equal ones by the lower and then the
-    upper bound of the Lipschitz constant, the smaller the better. The search itself is not changed.
+    weights (see `DiscreteSupernet`). They are ranked by robust accuracy; equal ones by the lower and then the upper
+    bound of the Lipschitz constant, the smaller the better. The search itself is not changed.
 
-    All of this is a proxy: what a candidate is worth once it is trained on its own, only training tells. And images
-    on which one of many was chosen flatter it.
+    All of this is a proxy: what an architecture is worth once it is trained on its own, only training tells. And
+    images on which one of many was found best flatter it.
 
     Arguments:
         search: a trained search.
         data: images and labels that its weights were not trained on.
-        attack: that candidates have to stand, for example a short one, `pgd(8 / 255, 2 / 255, 5)`.
+        attack: that architectures are tried under, for example a short one, `pgd(8 / 255, 2 / 255, 5)`.
         samples: number of architectures drawn.
-        top: the share of candidates, in (0, 1], whose Lipschitz constant is bounded: the most robust ones, at least
-            one, and those that are as robust as the last of them.
+        top: the share of architectures, in (0, 1], whose Lipschitz constant is bounded: the most robust ones, at
+            least one, and those that are as robust as the last of them.
         batch_size: number of images attacked at once.
         seed: of the draws and the attack's noise.
         progress: whether to show a bar.
@@ -79,24 +79,22 @@ def sample_architectures(
     for genotype in (median, *genotypes):
         distinct.setdefault(_key(genotype), genotype)
     supernet = DiscreteSupernet(search)
-    subjects = classify(supernet.classifier, data, batch_size=batch_size)
-    images = subjects.images(np.arange(len(subjects.labels)))
-    candidates = []
-    for key, genotype in tqdm(distinct.items(), desc="candidates", disable=not progress):
+    task = prepare_task(supernet.classifier, data, batch_size=batch_size)
+    images = task.images(np.arange(len(task.labels)))
+    sampled = []
+    for key, genotype in tqdm(distinct.items(), desc="architectures", disable=not progress):
         supernet.adopt(genotype, images)
         count = evaluate(
             supernet.classifier, data, {"attack": attack}, batch_size=batch_size, seed=seed, progress=False
         ).count
-        candidates.append(
-            SampledArchitecture(genotype, drawn[key], key == _key(median), count("clean"), count("attack"))
-        )
-    candidates.sort(key=_rank)
-    enough = candidates[math.ceil(top * len(candidates)) - 1].robust
-    for index in tqdm(range(sum(one.robust >= enough for one in candidates)), desc="bounds", disable=not progress):
-        supernet.adopt(candidates[index].genotype, images)
-        candidates[index] = replace(candidates[index], bounds=supernet.bounds(images, batch_size=batch_size))
-    candidates.sort(key=_rank)
-    return SamplingResult(tuple(candidates), operation_shares(genotypes), samples, len(images), attack, seed)
+        sampled.append(SampledArchitecture(genotype, drawn[key], key == _key(median), count("clean"), count("attack")))
+    sampled.sort(key=_rank)
+    enough = sampled[math.ceil(top * len(sampled)) - 1].robust
+    for index in tqdm(range(sum(one.robust >= enough for one in sampled)), desc="bounds", disable=not progress):
+        supernet.adopt(sampled[index].genotype, images)
+        sampled[index] = replace(sampled[index], bounds=supernet.bounds(images, batch_size=batch_size))
+    sampled.sort(key=_rank)
+    return SamplingResult(tuple(sampled), operation_shares(genotypes), samples, len(images), attack, seed)
 
 
 def draw_genotypes(architecture: Architecture, samples: int, *, seed: int = 0) -> list[Genotype]:
@@ -156,7 +154,7 @@ class DiscreteSupernet:
         kept = np.eye(len(OPERATIONS), dtype=np.float32)[operations_of(genotype)] * (np.arange(len(OPERATIONS)) > 0)
         for weights, median, mask in zip(self._weights, self._medians, (kept, kept.sum(-1)), strict=True):
             weights.assign(median * mask)
-        statistics = [variable for variable in self._network.variables if variable.name.startswith("moving_")]
+        statistics = self._network.non_trainable_variables  # the moving ones are all that is not trained
         sums = [np.zeros(variable.shape) for variable in statistics]
         batches = np.array_split(images, math.ceil(len(images) / batch_size))
         for batch in batches:
@@ -178,17 +176,17 @@ def _key(genotype: Genotype) -> bytes:
     return operations_of(genotype).tobytes()
 
 
-def _rank(candidate: SampledArchitecture) -> tuple[float, ...]:
-    bounds = candidate.bounds
-    return (-candidate.robust, *((math.inf, math.inf) if bounds is None else (bounds.lower, bounds.upper)))
+def _rank(sampled: SampledArchitecture) -> tuple[float, ...]:
+    bounds = sampled.bounds
+    return (-sampled.robust, *((math.inf, math.inf) if bounds is None else (bounds.lower, bounds.upper)))
 
 
 def _check(search: object, attack: object, samples: object, top: float) -> None:
-    if not isinstance(getattr(search, "supernet", None), Supernet):
+    if not isinstance(search, RACLSearch):
         raise UsageError(f"Architectures are drawn from a RACLSearch. Received: {type(search).__name__}.")
     if not isinstance(attack, Attack):
         raise UsageError(f"`attack` must be an attack, such as pgd(8 / 255, 2 / 255, 5). Received: {attack!r}.")
     if not is_positive_integer(samples):
         raise UsageError(f"`samples` must be a positive integer. Received: samples={samples!r}.")
     if not 0 < top <= 1:
-        raise UsageError(f"`top` must be a share of the candidates, in (0, 1]. Received: top={top!r}.")
+        raise UsageError(f"`top` must be a share of the architectures, in (0, 1]. Received: top={top!r}.")

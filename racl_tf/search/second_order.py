@@ -21,16 +21,16 @@ def unrolled_gradients(
 ) -> tuple[list[tf.Tensor], Any]:
     r"""Returns the gradient of the validation loss at the weights that one descent step leads to, and its details.
 
-    With :math:`w' = w - \xi \nabla_w L_{train}(w, \alpha)` it is (Liu et al., 2019, Eqs. 7 and 8)
+    With $w' = w - \xi \nabla_w L_{train}(w, \alpha)$ it is (Liu et al., 2019, Eqs. 7 and 8)
 
-    .. math::
-        \nabla_\alpha L_{val}(w', \alpha) - \xi \frac{\nabla_\alpha L_{train}(w^+, \alpha) -
-        \nabla_\alpha L_{train}(w^-, \alpha)}{2 \epsilon}, \quad w^\pm = w \pm \epsilon \nabla_{w'} L_{val}(w', \alpha),
+    $$\nabla_\alpha L_{val}(w', \alpha) - \xi \frac{\nabla_\alpha L_{train}(w^+, \alpha) -
+    \nabla_\alpha L_{train}(w^-, \alpha)}{2 \epsilon}, \quad w^\pm = w \pm \epsilon \nabla_{w'} L_{val}(w', \alpha),$$
 
     epsilon being 0.01 over the norm of that last gradient. Weights and state are as before afterwards.
 
     Arguments:
-        validation_loss, training_loss: of the weights and variables as they stand.
+        validation_loss: of the weights and variables as they stand.
+        training_loss: likewise.
         variables: the architecture's (alpha).
         weights: the network's (w).
         rate: the length xi of the descent step.

@@ -14,7 +14,7 @@ _KEPT = 2
 def select_genotype(edge_scores: npt.ArrayLike, *, name: str | None = None) -> Genotype:
     """Returns the genotype that keeps each node's two best edges and, on each, its best operation.
 
-    An edge is as good as its best operation other than zero (Section 2.4 of DARTS). The better edge of a
+    An edge is as good as its best operation other than zero (Section 2.2, as in DARTS). The better edge of a
     node comes first; ties go to the lower index. Only the order of scores matters, so weights and their
     logarithms select the same.
 

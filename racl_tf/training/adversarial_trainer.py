@@ -18,7 +18,7 @@ from racl_tf.training.objective import cross_entropy, record, running_means
 
 @keras.saving.register_keras_serializable("racl_tf")
 class AdversarialTrainer(keras.Model):
-    """Trains a classifier under a defence, such as on attacked images (Madry et al., 2018).
+    """Trains a classifier under a defence, such as on attacked images (Section 3.1; Madry et al., 2018).
 
     Each step asks the defence for the loss of the batch, "loss", and descends on it. Validation gives the
     cross-entropy and accuracy on clean images and, under `validation_attack`, robust_accuracy: what the best
@@ -70,6 +70,7 @@ class AdversarialTrainer(keras.Model):
             clip_norm: the largest global norm of the gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: the network gives probabilities, or no finite logits.

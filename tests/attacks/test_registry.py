@@ -1,16 +1,36 @@
-"""The names mean what the paper's evaluation means by them."""
+"""The names mean what the paper's evaluation means by them, and a new attack takes one file and one line."""
 
-from dataclasses import replace
+import pathlib
+from dataclasses import KW_ONLY, dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
+import keras
 import pytest
+import tensorflow as tf
 
-from racl_tf.attacks import GradientAttack, autoattack, make_attack, standard_suite
+from racl_tf.attacks import (
+    APGD,
+    ATTACKS,
+    NORMS,
+    Attack,
+    GradientAttack,
+    autoattack,
+    make_attack,
+    registry,
+    standard_suite,
+)
+from racl_tf.attacks.autoattack import VERSIONS
+from racl_tf.attacks.process import Images, LogitsOf, Process, like
 from racl_tf.errors import UsageError
+from racl_tf.runs import flags
+from racl_tf.runs.evaluate import run_evaluation
+from racl_tf.settings import paper_settings
 
 EPS, STEP = 8 / 255, 2 / 255
 
 
-def test_standard_suite():
+def test_standard_suite() -> None:
     assert standard_suite(EPS, STEP) == {
         "fgsm": GradientAttack(EPS, EPS, 1),
         "mim": GradientAttack(EPS, EPS / 10, 10, decay=1.0),
@@ -20,7 +40,7 @@ def test_standard_suite():
     }
 
 
-def test_names():
+def test_names() -> None:
     for name, attack in standard_suite(EPS, STEP).items():
         assert make_attack(name, EPS, STEP) == (attack,)
     assert make_attack("mim10", EPS, STEP) == make_attack("mim", EPS, STEP)
@@ -29,7 +49,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_autoattack_and_its_parts(norm):
+def test_autoattack_and_its_parts(norm) -> None:
     whole = make_attack("autoattack", EPS, STEP, norm)
     assert whole == autoattack(EPS, norm)
     assert whole == sum((make_attack(part, EPS, STEP, norm) for part in ("apgd", "apgd_t", "fab", "square")), ())
@@ -40,9 +60,88 @@ def test_autoattack_and_its_parts(norm):
         assert make_attack(name, EPS, STEP, norm)[0].norm == norm
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_name_makes_an_attack_in_the_norm_asked_for(name: str) -> None:
+    made = make_attack("pgd7" if name == "pgd" else name, 0.5, 0.1, "l2")
+    assert all(isinstance(attack, Attack) for attack in made)
+    assert {(attack.eps, attack.norm) for attack in made} == {(0.5, "l2")}
+
+
+def test_a_number_of_steps_follows_the_name_of_an_attack_that_takes_one() -> None:
+    assert make_attack("apgd7", EPS, STEP) == (APGD(EPS, 7),)
+    assert make_attack("apgd_dlr7", EPS, STEP) == (APGD(EPS, 7, loss="dlr"),)
+    (square,) = make_attack("square100", EPS, STEP)
+    assert square == replace(autoattack(EPS)[-1], steps=100)
+    for name in ("fgsm2", "autoattack5"):
+        with pytest.raises(UsageError, match=f"Unknown attack {name!r}"):
+            make_attack(name, EPS, STEP)
+    with pytest.raises(UsageError, match=r"'pgd' needs a number of steps .*'pgd20'"):
+        make_attack("pgd", EPS, STEP)
+
+
+def test_members_of_autoattack_have_names() -> None:
+    assert {name for members in VERSIONS.values() for name in members} <= ATTACKS.keys()
+
+
+def test_the_registry_is_frozen() -> None:
+    with pytest.raises(TypeError):
+        ATTACKS["mine"] = APGD  # type: ignore[index]
+
+
+def test_the_help_of_the_program_lists_the_names() -> None:
+    """With N for a number of steps, as in pgd10, which is a name of its own for its step size."""
+    _, _, listed = flags.ATTACKS["attacks"].help.partition(": ")
+    words = listed.rstrip(".").split(", ")
+    assert {word.removesuffix("N") for word in words} == {name.rstrip("0123456789") for name in ATTACKS}
+    assert all(make_attack(word.replace("N", "3"), EPS, STEP) for word in words)
+
+
 @pytest.mark.parametrize(
     ("name", "near"), [("pgd-20", "pgd20"), ("FGSM7gsm", "fgsm"), ("pgd0", "pgd"), ("mim2x", "mim")]
 )
-def test_unknown_names(name, near):
+def test_unknown_names(name, near) -> None:
     with pytest.raises(UsageError, match=f"Unknown attack {name!r}. Did you mean '{near}"):
         make_attack(name, EPS, STEP)
+
+
+class FadingState(NamedTuple):
+    adversarial: tf.Tensor
+    is_adversarial: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Fading(Attack):
+    """Fades an image to grey, as far as eps allows."""
+
+    eps: float
+    steps: int = 4
+    _: KW_ONLY
+    norm: str = "linf"
+
+    def process(self, logits_of: LogitsOf) -> Process[FadingState]:
+        def start(images: Images) -> FadingState:
+            return FadingState(images.x, tf.zeros_like(images.y, tf.bool))
+
+        def step(images: Images, count: tf.Tensor, state: FadingState) -> FadingState:
+            predicted = tf.argmax(logits_of(state.adversarial), axis=-1, output_type=tf.int32)
+            share = like(tf.cast(count + 1, tf.float32) / self.steps, images.x)
+            faded = NORMS[self.norm].keep(images.x, share * (0.5 - images.x), self.eps)
+            return FadingState(faded, predicted != images.y)
+
+        return Process(start, step)
+
+
+def test_a_new_attack_takes_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    """A class as above and its line in the registry, and the programs know it by its name."""
+    monkeypatch.setattr(registry, "ATTACKS", MappingProxyType({**ATTACKS, "fading": Fading}))
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.save(tmp_path / "model.keras")
+    config = paper_settings()
+    config.evaluate.model, config.evaluate.attacks = str(tmp_path / "model.keras"), ("fading", "fading2")
+    config.data.name, config.data.test_size, config.evaluate.check_images, config.attack.eps = "digits", 200, 0, 0.5
+    evaluation, _ = run_evaluation(config, str(tmp_path))
+    assert evaluation.attacks == {"fading": (Fading(0.5),), "fading2": (Fading(0.5, 2),)}
+    assert evaluation.count("clean") > evaluation.count("fading2") >= evaluation.count("fading")
+    with pytest.raises(UsageError, match="Did you mean 'fading'"):
+        make_attack("fadding", EPS, STEP)

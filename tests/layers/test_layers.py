@@ -1,9 +1,9 @@
-"""What every layer and network owes to Keras: one harness that walks all that are registered."""
+"""What every layer and model owes to Keras: one harness that walks all of the package."""
 
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -13,11 +13,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import racl_tf.layers
-import racl_tf.networks
+import racl_tf
+from racl_tf.attacks import pgd
+from racl_tf.defences.trades import Trades
+from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.networks.robnet import FREE, LARGE_V1
+from racl_tf.networks.supernet import Supernet
 from racl_tf.networks.vgg import VGG19
+from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.log_normal_architecture import LogNormalArchitecture
+from racl_tf.search.point_architecture import PointArchitecture
+from racl_tf.search.racl_search import RACLSearch
 from racl_tf.space import GENOTYPES
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 ALPHA_BETA = ((14, 8), (14,))
 
@@ -39,15 +47,19 @@ CELL = {"cell": GENOTYPES["amoebanet"].reduce, "channels": 4}
 CASES = [
     Case("BatchNorm", {"affine": True}, IMAGES),
     Case("BatchNorm", {"affine": False}, IMAGES),
+    Case("BatchNorm", {"affine": "fixed"}, IMAGES),
     Case("ReLUConvBN", {"filters": 6}, IMAGES),
     Case("ReLUConvBN", {"filters": 6, "kernels": ((1, 7), (7, 1)), "strides": ((1, 2), (2, 1))}, IMAGES),
     Case("SeparableConv", {"channels": 8, "kernel_size": 5, "stride": 2, "blocks": 2}, IMAGES),
     Case("SeparableConv", {"channels": 8, "kernel_size": 3, "stride": 2, "dilation": 2}, IMAGES),
+    Case("SeparableConv", {"channels": 8, "kernel_size": 3, "affine": "fixed"}, IMAGES),
     Case("FactorizedReduction", {"filters": 5, "affine": False}, IMAGES),
+    Case("Identity", {}, IMAGES),
     Case("Pool", {"kind": "max"}, IMAGES),
     Case("Pool", {"kind": "average", "stride": 2}, IMAGES),
     Case("GenotypeCell", CELL, [IMAGES, IMAGES]),
     Case("GenotypeCell", {**CELL, "reduction": True, "reduction_before": True}, [(9, 12, 8), IMAGES]),
+    Case("GenotypeCell", {**CELL, "affine": "fixed"}, [IMAGES, IMAGES]),
     Case("MixedEdges", {"channels": 8, "edges": 3}, IMAGES, ((8, 3), (3,))),
     Case("MixedEdges", {"channels": 8, "edges": 3, "stride": 2, "partial": 1}, IMAGES, ((8, 3), (3,))),
     Case("MixedCell", {"channels": 8}, [IMAGES, IMAGES], ALPHA_BETA),
@@ -79,35 +91,71 @@ every_network = pytest.mark.parametrize(
     ids=lambda case: case.name,
 )
 every_random_layer = pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name not in ("BatchNorm", "Pool", "Ensemble")], ids=lambda case: case.name
+    "case",
+    [case for case in CASES if case.name not in ("BatchNorm", "Identity", "Pool", "Ensemble")],
+    ids=lambda case: case.name,
 )
 
 
+ABSTRACT = {"Architecture", "CellNetwork", "ImageNetwork", "Operation"}
+
+
+def supernet() -> Supernet:
+    return Supernet(5, channels=4, cells=2, partial=2, input_shape=(7, 8, 3), mean=0.4, seed=3)
+
+
+def network() -> VGG19:
+    return VGG19(3, channels=4, input_shape=(7, 8, 3))
+
+
+MADE_OF_OTHERS: dict[str, Callable[[], keras.layers.Layer]] = {
+    "AdversarialTrainer": lambda: AdversarialTrainer(network(), Trades(pgd(0.1, 0.05, 2)), seed=5),
+    "ConfidenceConstraint": lambda: ConfidenceConstraint(eta=0.6, rho=0.1, reduction=0.5, scale_free=True),
+    "LogNormalArchitecture": lambda: LogNormalArchitecture(sigma=0.5),
+    "OperationNorms": lambda: OperationNorms(supernet(), norm_kind="operator", batch_norm=True),
+    "PointArchitecture": lambda: PointArchitecture(normalize="sum"),
+    "RACLSearch": lambda: RACLSearch(supernet(), constraint=ConfidenceConstraint(), attack=pgd(0.1, 0.05, 2), seed=4),
+}
+"""The layers and models that do not map images to features or logits, each with settings that are not its defaults."""
+
+
 def modules() -> list[ModuleType]:
-    """Returns the imported modules of the two packages."""
-    return [
-        importlib.import_module(module.name)
-        for package in (racl_tf.layers, racl_tf.networks)
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    ]
+    """Returns the imported modules of the package."""
+    found = pkgutil.walk_packages(racl_tf.__path__, "racl_tf.")
+    return [importlib.import_module(module.name) for module in found]
 
 
 def registered() -> dict[str, type[keras.layers.Layer]]:
-    """Returns the classes that these modules registered as serialisable, by name."""
+    """Returns the layers and models that these modules registered as serialisable, by name."""
     names = {module.__name__ for module in modules()}
     found = keras.saving.get_custom_objects().items()
-    return {name.removeprefix("racl_tf>"): cls for name, cls in found if cls.__module__ in names}
+    return {
+        name.removeprefix("racl_tf>"): cls
+        for name, cls in found
+        if cls.__module__ in names and issubclass(cls, keras.layers.Layer)
+    }
 
 
-def test_every_layer_is_registered_and_has_a_case() -> None:
+def test_every_layer_and_model_is_registered_and_has_a_case() -> None:
     layers = {
         name
         for module in modules()
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.layers.Layer) and value.__module__ == module.__name__
     }
-    assert registered().keys() == layers - {"CellNetwork", "ImageNetwork"}  # the abstract ones
-    assert registered().keys() == {case.name for case in CASES}
+    assert registered().keys() == layers - ABSTRACT
+    assert registered().keys() == {case.name for case in CASES} | MADE_OF_OTHERS.keys()
+
+
+@pytest.mark.parametrize("name", MADE_OF_OTHERS)
+def test_config_makes_what_is_made_of_others_again(name: str) -> None:
+    layer = MADE_OF_OTHERS[name]()
+    written = json.dumps(keras.saving.serialize_keras_object(layer))
+    again = keras.saving.deserialize_keras_object(json.loads(written))
+    assert type(again) is registered()[name] is type(layer)
+    assert json.dumps(keras.saving.serialize_keras_object(again)) == written
+    described, described_again = ([(v.name, v.shape, v.trainable) for v in one.variables] for one in (layer, again))
+    assert described_again == described
 
 
 def make(case: Case, **changes: Any) -> keras.layers.Layer:

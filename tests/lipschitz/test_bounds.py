@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from racl_tf.attacks import Classifier
 from racl_tf.errors import UsageError
+from racl_tf.layers.factorized_reduction import FactorizedReduction
 from racl_tf.layers.mixed_cell import LEAVING
-from racl_tf.layers.operations import FactorizedReduction, SeparableConv
+from racl_tf.layers.separable_conv import SeparableConv
 from racl_tf.lipschitz.bounds import lipschitz_bounds, steepest_slope, upper_bound
 from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.resnet import ResNet18

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from racl_tf.layers import FactorizedReduction, Identity, Pool, ReLUConvBN, SeparableConv
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.layers.mixed_cell import MixedCell
 from racl_tf.layers.mixed_edges import MixedEdges
-from racl_tf.layers.operations import FactorizedReduction, Pool, ReLUConvBN, SeparableConv
 from racl_tf.networks.cell_network import CellNetwork
 from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.supernet import Supernet
@@ -95,7 +95,7 @@ def walk(layer: keras.layers.Layer) -> Iterator[Slot]:
             yield from walk(layer.head)
         case keras.layers.Dense():
             yield from (Slot(layer.kernel, (1, 0)), Slot(layer.bias))
-        case Pool() | keras.layers.Identity():
+        case Pool() | Identity():
             return
         case _:
             raise TypeError(f"{layer} has no counterpart.")

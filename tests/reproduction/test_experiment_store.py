@@ -15,7 +15,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
 from racl_tf.files import read_arrays, write_arrays, write_json, write_table
-from racl_tf.reproduction import store as module
+from racl_tf.reproduction import experiment_store as module
 from racl_tf.reproduction.experiment_store import ExperimentStore, wall_time
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
@@ -274,16 +274,19 @@ def test_sweeps_are_those_of_the_settings_and_of_others_kept_apart(store: Experi
     store.config.sweep.update({"attacks": ("fgsm",), "epsilons": (0.05, 0.1, 0.2), "steps": (1, 3, 9)})
     sweeps = store.sweep(NAMED)
     assert list(sweeps) == ["fgsm", "steps"]
-    assert all(sweep.standing[0] > sweep.standing[-1] for sweep in sweeps.values())
-    assert sweeps["fgsm"].standing[1] == store.evaluate(NAMED, ["fgsm"])["fgsm"].count("fgsm")
+    assert all(sweep.num_robust[0] > sweep.num_robust[-1] for sweep in sweeps.values())
+    assert sweeps["fgsm"].num_robust[1] == store.evaluate(NAMED, ["fgsm"])["fgsm"].count("fgsm")
     model = load_classifier(store.train(NAMED))
     expected = sweep_steps(model, store.data.test, pgd(0.1, 0.025, 9), (1, 3, 9), seed=3, progress=False)
-    assert sweeps["steps"].standing == expected.standing
+    assert sweeps["steps"].num_robust == expected.num_robust
     store.config.sweep.update({"epsilons": (0.1, 0.2), "steps": (3, 9)})
     fewer = store.sweep(NAMED)
-    assert (fewer["fgsm"].standing, fewer["steps"].standing) == (sweeps["fgsm"].standing[1:], expected.standing[1:])
-    assert {name: sweep.standing for name, sweep in store.sweep(NAMED).items()} == {
-        name: sweep.standing for name, sweep in fewer.items()
+    assert (fewer["fgsm"].num_robust, fewer["steps"].num_robust) == (
+        sweeps["fgsm"].num_robust[1:],
+        expected.num_robust[1:],
+    )
+    assert {name: sweep.num_robust for name, sweep in store.sweep(NAMED).items()} == {
+        name: sweep.num_robust for name, sweep in fewer.items()
     }
 
 

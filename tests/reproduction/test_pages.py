@@ -85,15 +85,15 @@ class FakeLab(ExperimentStore):
 
     def transfer(self, source: System, targets: Mapping[str, System], attack: str) -> Transfer:
         self._begin(f"transfer {known(source)} {attack}")
-        standing = {name: count(known(source), known(target), attack) for name, target in targets.items()}
-        return Transfer({"clean": standing, "source": standing}, IMAGES, fgsm(0.1), 0)
+        num_robust = {name: count(known(source), known(target), attack) for name, target in targets.items()}
+        return Transfer({"clean": num_robust, "source": num_robust}, IMAGES, fgsm(0.1), 0)
 
     def sweep(self, system: System) -> dict[str, Sweep]:
         self._begin(f"sweep {system.title}")
         first = count(system.title)
         sweeps = {"pgd20": Sweep("eps", (0.1, 0.2), (first, first // 2), CLEAN_COUNT, IMAGES, (pgd(0.2, 0.1, 1),), 0)}
-        standing = (first, first // 3)
-        return sweeps | {"steps": Sweep("steps", (20, 100), standing, CLEAN_COUNT, IMAGES, (pgd(0.1, 0.1, 100),), 0)}
+        num_robust = (first, first // 3)
+        return sweeps | {"steps": Sweep("steps", (20, 100), num_robust, CLEAN_COUNT, IMAGES, (pgd(0.1, 0.1, 100),), 0)}
 
     def genotype(self, system: System) -> Genotype:
         return GENOTYPES["racl" if not system.network else "darts"]

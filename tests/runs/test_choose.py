@@ -1,4 +1,4 @@
-"""The choice by confidence as a step of a run."""
+"""The sampling of architectures as a step of a run."""
 
 import json
 import pathlib
@@ -7,10 +7,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import SamplingResult
 from racl_tf.runs.choose import run_choice
 from racl_tf.runs.search import load_search, run_search
 from racl_tf.runs.train import run_training
+from racl_tf.search.sampling_result import SamplingResult
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import Genotype
 
@@ -41,12 +41,12 @@ def test_the_search_s_distribution_is_drawn_from_and_the_best_is_kept(
     assert not (tmp_path / "choose").exists()
 
     config.choose.images = 16
-    choice = run_choice(config, workdir)
-    assert isinstance(choice, SamplingResult)
-    assert choice.samples == 3
-    assert choice.images == 16
+    result = run_choice(config, workdir)
+    assert isinstance(result, SamplingResult)
+    assert result.samples == 3
+    assert result.images == 16
     chosen = Genotype.load(tmp_path / "choose/genotype.json")
-    assert chosen == choice.genotype
+    assert chosen == result.genotype
     assert run_choice(config, workdir) == chosen  # made before
     written = json.loads((tmp_path / "choose/choice.json").read_text())
     assert 0 < written["agreement"] <= 1

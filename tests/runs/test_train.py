@@ -40,9 +40,9 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     assert [row["epoch"] for row in history] == ["1"]
     assert Genotype.load(tmp_path / "train/genotype.json") == GENOTYPES["pc_darts"]
 
-    evaluation, findings = run_evaluation(config, workdir)
+    evaluation, masking = run_evaluation(config, workdir)
     again, found = run_evaluation(config, workdir)
-    assert (str(again), str(found)) == (str(evaluation), str(findings))
+    assert (str(again), str(found)) == (str(evaluation), str(masking))
     network = keras.saving.load_model(best, compile=False)
     test = load_data(config).test
     predictions = np.argmax(network.predict(test.images(), verbose=0), -1)

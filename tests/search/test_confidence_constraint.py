@@ -101,7 +101,7 @@ def test_the_target_is_set_once() -> None:
 
 def test_the_proximal_target_follows_the_weights() -> None:
     """It is `reduction` below whatever constant it is given, with the root of Eq. 15."""
-    constraint = ConfidenceConstraint(reduction=6.0)
+    constraint = ConfidenceConstraint(update="proximal", reduction=6.0)
     for mean in (1.0, -50.0):
         constraint.set_target(constant(mean, 0.25))
         assert float(constraint.log_target) == pytest.approx(mean + 1.2815516 * 0.5 - 6, abs=1e-5)
@@ -116,7 +116,7 @@ def test_an_absolute_target_stays() -> None:
 
 def test_config_round_trip() -> None:
     options = {"eta": 0.7, "rho": 0.01, "reduction": 2.0, "target": -3.0, "form": "inequality", "scale_free": True}
-    options |= {"update": "printed", "step": 0.5}
+    options |= {"update": "proximal", "step": 0.5}
     constraint = ConfidenceConstraint(**options)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(constraint))
     assert {name: getattr(again, name) for name in options} == options

@@ -74,7 +74,7 @@ def test_the_maps_of_the_linear_model(g: float, rho: float) -> None:
 def test_c_settles_in_the_proximal_way(g: float, rho: float, form: str) -> None:
     """To 0, or for the inequality to at most 0, with an amplitude that falls as det^(n / 2)."""
     length = g / float(SLOPES @ SLOPES)
-    constraint = ConfidenceConstraint(rho=rho, step=length, form=form)
+    constraint = ConfidenceConstraint(update="proximal", rho=rho, step=length, form=form)
     steps = min(int(2 * math.log(1e3) / math.log1p(g * rho)) + 10, 20_000)
 
     @tf.function(autograph=False)
@@ -127,7 +127,9 @@ def constant_of(values: list[tf.Tensor], log_norms: tf.Tensor, scale_free: bool)
 def test_steps_replayed(form: str, scale_free: bool, batches: list) -> None:
     """What the loss does is what a search without a constraint does; the rest is the step on c and the dual."""
     rho, length, reduction, quantile = 0.05, 0.3, 2.0, 1.2815516
-    constraint = ConfidenceConstraint(rho=rho, step=length, reduction=reduction, form=form, scale_free=scale_free)
+    constraint = ConfidenceConstraint(
+        update="proximal", rho=rho, step=length, reduction=reduction, form=form, scale_free=scale_free
+    )
     search, free = make_search(constraint), make_search(None)
     start, theta = [tf.constant(value, tf.float32) for value in parameters(search)], 0.0
     measured: list[tf.Tensor] = []
@@ -166,7 +168,9 @@ def test_steps_replayed(form: str, scale_free: bool, batches: list) -> None:
 
 
 def test_without_confidence_only_mu_moves(batches: list) -> None:
-    search = make_search(ConfidenceConstraint(rho=0.05, reduction=2.0), architecture=PointArchitecture())
+    search = make_search(
+        ConfidenceConstraint(update="proximal", rho=0.05, reduction=2.0), architecture=PointArchitecture()
+    )
     before = [mu.numpy().copy() for mu in search.architecture.mu]
     logs = search.train_step(batches[0])
     assert math.isfinite(float(logs["constraint"]))
@@ -208,7 +212,7 @@ def test_shared_draws_make_the_probability_true() -> None:
     assert float(tf.sqrt(constants[0].variance)) == pytest.approx(total.std(), rel=0.03)
     assert float(tf.sqrt(constants[1].variance)) < 0.8 * total.std()
     for eta in (0.7, 0.9):
-        constraint = ConfidenceConstraint(eta=eta, target=0.0)
+        constraint = ConfidenceConstraint(update="proximal", eta=eta, target=0.0)
         constraint.log_target.assign(float(constraint.confident_constant(constants[0])))
         state = constraint.evaluate(constants[0])
         assert float(state.violation) == pytest.approx(0, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Choosing among drawn architectures: known distributions, what is measured, and that the search stays as it is."""
+"""Sampling architectures: known distributions, what is measured, and that the search stays as it is."""
 
 import json
 import math
@@ -55,66 +55,66 @@ def state(search: RACLSearch) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def chosen(search: RACLSearch, data: ImageSet) -> tuple[SamplingResult, list[np.ndarray], list[np.ndarray]]:
-    """A choice, and the search's state before and after it."""
+def sampled(search: RACLSearch, data: ImageSet) -> tuple[SamplingResult, list[np.ndarray], list[np.ndarray]]:
+    """What sampling found, and the search's state before and after it."""
     before = state(search)
-    choice = sample_architectures(search, data, attack=ATTACK, samples=SAMPLES, top=0.5, seed=2, progress=False)
-    return choice, before, state(search)
+    result = sample_architectures(search, data, attack=ATTACK, samples=SAMPLES, top=0.5, seed=2, progress=False)
+    return result, before, state(search)
 
 
 @pytest.fixture(scope="module")
-def choice(chosen) -> SamplingResult:
-    return chosen[0]
+def result(sampled) -> SamplingResult:
+    return sampled[0]
 
 
-def test_the_search_stays_as_it_was_to_the_bit(search: RACLSearch, chosen) -> None:
-    _, before, after = chosen
+def test_the_search_stays_as_it_was_to_the_bit(search: RACLSearch, sampled) -> None:
+    _, before, after = sampled
     assert search.searching
     assert len(before) == len(after) > 20
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(new, old)
 
 
-def test_candidates_are_the_distinct_draws_and_the_median(search: RACLSearch, choice: SamplingResult) -> None:
+def test_architectures_are_the_distinct_draws_and_the_median(search: RACLSearch, result: SamplingResult) -> None:
     drawn = draw_genotypes(search.architecture, SAMPLES, seed=2)
     keys = [operations_of(genotype).tobytes() for genotype in drawn]
-    counts = {operations_of(one.genotype).tobytes(): one.drawn for one in choice.candidates}
-    (median,) = (one.genotype for one in choice.candidates if one.median)
+    counts = {operations_of(one.genotype).tobytes(): one.drawn for one in result.architectures}
+    (median,) = (one.genotype for one in result.architectures if one.median)
     assert median == search.genotype()
     assert {key: count for key, count in counts.items() if count} == {key: keys.count(key) for key in keys}
-    assert len(counts) == len(choice.candidates) == len({*keys, operations_of(median).tobytes()})
-    assert len(choice.candidates) > 2
-    np.testing.assert_allclose(choice.shares, operation_shares(drawn))
+    assert len(counts) == len(result.architectures) == len({*keys, operations_of(median).tobytes()})
+    assert len(result.architectures) > 2
+    np.testing.assert_allclose(result.shares, operation_shares(drawn))
 
 
-def test_the_most_robust_comes_first_and_half_are_bounded(choice: SamplingResult) -> None:
-    robust = [one.robust for one in choice.candidates]
+def test_the_most_robust_comes_first_and_half_are_bounded(result: SamplingResult) -> None:
+    robust = [one.robust for one in result.architectures]
     assert robust == sorted(robust, reverse=True)
-    assert choice.genotype == choice.candidates[0].genotype
+    assert result.genotype == result.architectures[0].genotype
     half = robust[math.ceil(len(robust) / 2) - 1]
-    for one, after in zip(choice.candidates, [*choice.candidates[1:], None], strict=True):
-        assert 0 <= one.robust <= one.clean <= choice.images
+    for one, after in zip(result.architectures, [*result.architectures[1:], None], strict=True):
+        assert 0 <= one.robust <= one.clean <= result.images
         assert (one.bounds is not None) == (one.robust >= half)
         assert one.bounds is None or 0 < one.bounds.lower <= one.bounds.upper
         if after is not None and one.bounds is not None and after.robust == one.robust:
             assert one.bounds.lower <= after.bounds.lower
 
 
-def test_a_seed_repeats_the_choice(search: RACLSearch, data: ImageSet, choice: SamplingResult) -> None:
+def test_a_seed_repeats_the_result(search: RACLSearch, data: ImageSet, result: SamplingResult) -> None:
     arrays = (data.images(), data.y)
     again = sample_architectures(search, arrays, attack=ATTACK, samples=SAMPLES, top=0.5, seed=2, progress=False)
-    assert again.to_dict() == choice.to_dict()
+    assert again.to_dict() == result.to_dict()
 
 
 def test_without_a_sigma_all_samples_agree(data: ImageSet) -> None:
     search = make_search(PointArchitecture())
     small = data.take(range(8))
-    choice = sample_architectures(search, small, attack=pgd(0.05, 0.02, 1), samples=5, progress=False)
-    (only,) = choice.candidates
+    result = sample_architectures(search, small, attack=pgd(0.05, 0.02, 1), samples=5, progress=False)
+    (only,) = result.architectures
     assert (only.genotype, only.drawn, only.median) == (search.genotype(), 5, True)
-    np.testing.assert_array_equal(choice.agreement, 1)
-    assert choice.kept.sum() == 16
-    assert choice.overall_agreement() == 1
+    np.testing.assert_array_equal(result.agreement, 1)
+    assert result.kept.sum() == 16
+    assert result.overall_agreement() == 1
     assert only.bounds is not None
 
 
@@ -190,36 +190,36 @@ class TestDiscreteSupernet:
             np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-4, atol=1e-6)
 
     def test_bounds_are_of_the_adopted_architecture(
-        self, search: RACLSearch, data: ImageSet, choice: SamplingResult
+        self, search: RACLSearch, data: ImageSet, result: SamplingResult
     ) -> None:
         discrete = DiscreteSupernet(search)
-        discrete.adopt(choice.genotype, data.images())
-        assert discrete.bounds(data.images()) == choice.candidates[0].bounds
+        discrete.adopt(result.genotype, data.images())
+        assert discrete.bounds(data.images()) == result.architectures[0].bounds
 
 
-def test_the_record_is_json_and_the_tables_show_it(tmp_path, choice: SamplingResult) -> None:
-    choice.save(tmp_path / "choice.json")
+def test_the_record_is_json_and_the_tables_show_it(tmp_path, result: SamplingResult) -> None:
+    result.save(tmp_path / "choice.json")
     record = json.loads((tmp_path / "choice.json").read_text())
     assert record["samples"] == SAMPLES
     assert record["attack"]["steps"] == 3
-    assert record["candidates"][0]["lower"] == choice.candidates[0].bounds.lower
-    assert record["candidates"][0]["robust"]["accuracy"] == choice.candidates[0].robust / 60
+    assert record["candidates"][0]["lower"] == result.architectures[0].bounds.lower
+    assert record["candidates"][0]["robust"]["accuracy"] == result.architectures[0].robust / 60
     assert len(record["edges"]) == 16
     assert np.mean([row["agreement"] for row in record["edges"]]) == pytest.approx(record["agreement"])
     for row in record["edges"]:
         edge = int(row["cell"] == "reduce"), EDGES.index((row["source"], row["node"]))
-        assert row["agreement"] == choice.agreement[edge] <= row["kept"] == choice.kept[edge]
-        assert row["agreement"] == choice.shares[(*edge, OPERATIONS.index(row["operation"]))]
-    text = str(choice)
-    assert str(choice.genotype) in text
+        assert row["agreement"] == result.agreement[edge] <= row["kept"] == result.kept[edge]
+        assert row["agreement"] == result.shares[(*edge, OPERATIONS.index(row["operation"]))]
+    text = str(result)
+    assert str(result.genotype) in text
     assert "(median)" in text
-    assert f"{100 * choice.overall_agreement():.1f}% agreement overall" in text
+    assert f"{100 * result.overall_agreement():.1f}% agreement overall" in text
     assert max(map(len, text.splitlines()[:-3])) <= 120
 
 
-def test_agreement_counts_edges_that_are_left_out(choice: SamplingResult) -> None:
-    out = operations_of(choice.genotype) == 0
-    np.testing.assert_allclose(choice.agreement[out], 1 - choice.kept[out])
+def test_agreement_counts_edges_that_are_left_out(result: SamplingResult) -> None:
+    out = operations_of(result.genotype) == 0
+    np.testing.assert_allclose(result.agreement[out], 1 - result.kept[out])
 
 
 def test_what_is_refused(search: RACLSearch, data: ImageSet) -> None:

@@ -1,0 +1,95 @@
+"""An evaluation under way: what has become of each image so far, kept in a file from which it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from racl_tf.errors import UsageError
+from racl_tf.evaluation.attack_loop import NOT_FOUND, Outcome
+from racl_tf.evaluation.results import AttackOutcomes, Evaluation, Plan
+from racl_tf.evaluation.task import EvaluationTask
+from racl_tf.files import read_arrays, write_arrays
+
+
+class EvaluationProgress:
+    """What has become of each image so far, filled in run by run until it is an `Evaluation`.
+
+    Arguments:
+        task: the classifier and its images.
+        attacks: by name; several by one name are an ensemble.
+        seed: of the attacks' noise.
+        path: of the file, outcomes.npz, that outcomes are kept in; what it holds is taken over. None: they are not.
+
+    Raises:
+        UsageError: the file was begun with another model, other images, attacks or seed, or holds no outcomes.
+    """
+
+    def __init__(
+        self, task: EvaluationTask, attacks: Mapping[str, Plan], *, seed: int = 0, path: pathlib.Path | None = None
+    ) -> None:
+        count = len(task.labels)
+        self.attacks = dict(attacks)
+        self.seed = seed
+        self._task = task
+        self._path = path
+        self._outcomes = {
+            name: AttackOutcomes(np.zeros(count, np.int32), np.full(count, NOT_FOUND, np.int32)) for name in attacks
+        }
+        if path is not None:
+            self._restore(path)
+
+    def passed(self, name: str) -> np.ndarray:
+        """Returns for each image how many runs of the attacks of one name it has withstood so far, int32 (N,)."""
+        return self._outcomes[name].passed
+
+    def is_robust(self, name: str) -> np.ndarray:
+        """Returns which images are correct clean and no attack of one name has made adversarial so far, bool (N,)."""
+        return self._task.correct & self._outcomes[name].is_robust
+
+    def record(self, name: str, outcome: Outcome) -> None:
+        """Notes how one run of an attack of one name on one image ended."""
+        passed, steps = self._outcomes[name]
+        steps[outcome.image] = outcome.steps
+        passed[outcome.image] += outcome.steps == NOT_FOUND
+
+    def save(self) -> None:
+        """Writes the outcome of every image to the file, atomically; nothing if there is none."""
+        if self._path is not None:
+            arrays = dict(self._images)
+            for name, outcomes in self._outcomes.items():
+                arrays |= outcomes.to_arrays(name)
+            write_arrays(self._path, arrays | {"settings": self._settings})
+
+    def finish(self) -> Evaluation:
+        """Returns the evaluation, which does not change with what is recorded here later."""
+        outcomes = {name: AttackOutcomes(*map(np.copy, arrays)) for name, arrays in self._outcomes.items()}
+        task = self._task
+        return Evaluation(task.labels, task.predictions, task.classes, outcomes, self.attacks, self.seed)
+
+    @property
+    def _images(self) -> dict[str, np.ndarray]:
+        return {"labels": self._task.labels, "predictions": self._task.predictions}
+
+    @property
+    def _settings(self) -> np.ndarray:
+        attacks = {name: [attack.to_dict() for attack in plan] for name, plan in self.attacks.items()}
+        return np.array(json.dumps({"seed": self.seed, "attacks": attacks}, sort_keys=True))
+
+    def _restore(self, path: pathlib.Path) -> None:
+        arrays = read_arrays(path)
+        if not arrays:
+            return
+        same = str(arrays.get("settings", "")) == str(self._settings)
+        if not same or any(not np.array_equal(arrays[name], values) for name, values in self._images.items()):
+            what = "another model or other images" if same else "other attacks, another seed or another version"
+            raise UsageError(
+                f"The evaluation in {os.fspath(path.parent)!r} was begun with {what}. Choose another folder."
+            )
+        for name, outcomes in self._outcomes.items():
+            for now, before in zip(outcomes, AttackOutcomes.from_arrays(arrays, name), strict=True):
+                now[:] = before

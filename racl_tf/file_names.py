@@ -1,0 +1,59 @@
+"""The names of all files and folders of a run: what a --workdir holds, and where."""
+
+# The folder of each step.
+SEARCH = "search"  # the searched architecture, and how it came about
+CHOOSE = "choose"  # the most robust architecture of those sampled from the search
+TRAIN = "train"  # the trained network, and how its training went
+EVALUATE = "evaluate"  # what became of each test image under each attack
+SWEEP = "sweep"  # robust accuracy over the radius and over the steps
+TRANSFER = "transfer"  # images crafted on some models and shown to others
+SAVED_MODEL = "saved_model"  # the exported network, which plain TensorFlow serves
+
+# In the folders of several steps.
+CONFIG = "config.json"  # the settings that the folder stands for
+VERSIONS = "versions.json"  # the libraries and the machine that it was begun with
+CHECKPOINTS = "checkpoints"  # the whole state after the last finished epoch, a folder
+EVENTS = "events"  # what TensorBoard shows, a folder
+HISTORY = "history.csv"  # what every epoch logged
+GENOTYPE = "genotype.json"  # the architecture that was searched, chosen or trained
+GENOTYPE_PICTURE = "genotype.png"  # the same, drawn
+RESULTS = "results.json"  # the figures, with what they were measured by
+OUTCOMES = "outcomes.npz"  # what became of each image, from which an evaluation goes on
+
+# In `search`.
+STEPS = "steps.csv"  # the constraint and the dual variable at every step
+ARCHITECTURE = "architecture.jsonl"  # the genotype and how the architecture moved, a line for every epoch
+SEARCH_PICTURE = "search.png"  # both of these as curves
+
+# In `choose`.
+SAMPLING = "choice.json"  # the sampled architectures with their figures
+SAMPLING_TEXT = "choice.txt"  # the same as tables
+
+# In `train`.
+BEST_NETWORK = "best.keras"  # the network of the best epoch
+FINISHED = "finished.json"  # which epoch that is; there once the training is finished
+
+# In `sweep`, besides a table for each curve.
+SWEEP_STEPS = "steps"  # the outcomes of the sweep over steps, a folder; those over eps have their attacks' names
+EPS_PICTURE = "eps.png"  # the curves over the radius
+STEPS_PICTURE = "steps.png"  # the curves over the steps
+
+# In `transfer`.
+TRANSFER_TABLE = "transfer.csv"  # the figures, a row for each source and target
+TRANSFER_PAGE = "transfer.md"  # the same, a row for each source
+TRANSFER_PICTURE = "transfer.png"  # the same as a heat map
+
+# In the folder of a reproduction or a study, besides the pages of the paper's tables and figures.
+PARTS = "parts"  # everything that is searched, trained and attacked, which both share
+STUDY_PAGE = "study.md"  # the study's tables
+STUDY = "study.json"  # its figures
+STUDY_PICTURE = "study.png"  # the same, drawn
+
+# In `parts`: folders that are named after all settings that they depend on.
+SEARCHES = "searches"  # each of a search
+NETWORKS = "networks"  # each of a training, and of what was measured of the network
+GIVEN = "given"  # each of what was measured of a user's own trained network
+ATTACKS = "attacks"  # in those of networks: the evaluations
+TRANSFERS = "transfers"  # the transfers, of which the network is the source
+SWEEPS = "sweeps"  # the sweeps
+FIGURES = "figures_seed{seed}.json"  # the bounds of the network's Lipschitz constant on a seed's images

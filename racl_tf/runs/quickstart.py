@@ -1,0 +1,40 @@
+"""The quickstart: all steps of a run, one after the other."""
+
+import pathlib
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from racl_tf.evaluation import Evaluation, MaskingReport
+from racl_tf.runs.evaluate import run_evaluation
+from racl_tf.runs.export import run_export
+from racl_tf.runs.search import run_search
+from racl_tf.runs.train import run_training
+from racl_tf.space import Genotype
+
+
+class Quickstart(NamedTuple):
+    """What a quickstart made.
+
+    Arguments:
+        genotype: the searched architecture.
+        evaluation: of the trained network.
+        masking: signs of gradient masking; None if they were not looked for.
+        saved_model: the path of the exported network.
+        difference: the largest between logits of the network and of the exported one.
+    """
+
+    genotype: Genotype
+    evaluation: Evaluation
+    masking: MaskingReport | None
+    saved_model: pathlib.Path
+    difference: float
+
+
+def run_quickstart(config: ConfigDict, workdir: str) -> Quickstart:
+    """Searches, trains, attacks and exports a network in `workdir`, as far as that is not done."""
+    genotype = run_search(config, workdir)
+    run_training(config, workdir)
+    evaluation, masking = run_evaluation(config, workdir)
+    saved_model, difference = run_export(config, workdir)
+    return Quickstart(genotype, evaluation, masking, saved_model, difference)

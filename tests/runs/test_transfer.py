@@ -1,0 +1,50 @@
+"""The transfer between models from files: what it writes, and mistakes found before any work."""
+
+import pathlib
+from collections.abc import Callable
+
+import pytest
+from ml_collections import ConfigDict
+
+from racl_tf.errors import UsageError
+from racl_tf.files import read_table
+from racl_tf.runs.transfer import run_transfer
+
+Settings = Callable[..., ConfigDict]
+
+
+def test_a_transfer(flag_settings: Settings, models: dict[str, str], tmp_path: pathlib.Path) -> None:
+    named = ",".join(f"{name}={path}" for name, path in models.items())
+    config = flag_settings(dataset="digits", images="60", eps="1/20", models=named, sources="other", attack="pgd5")
+    result = run_transfer(config, str(tmp_path))
+    assert result.targets == ("one", "other")
+    for target in ("one", "other"):
+        assert result.count("clean", target) > result.count("other", target)
+    rows = read_table(tmp_path / "transfer/transfer.csv")
+    assert {(row["source"], row["target"]) for row in rows} >= {("clean", "one"), ("other", "one"), ("other", "other")}
+    assert (tmp_path / "transfer/transfer.md").read_text().startswith("| source")
+    assert (tmp_path / "transfer/transfer.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "no models to compare"),
+        ({"models": "one"}, "NAME=PATH"),
+        ({"models": "ONE", "sources": "two"}, "Unknown source 'two'"),
+        ({"models": "ONE", "attack": "autoattack"}, "ensemble 'autoattack'"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_found_before_any_work(
+    flags: dict[str, str],
+    message: str,
+    flag_settings: Settings,
+    models: dict[str, str],
+    tmp_path: pathlib.Path,
+) -> None:
+    flags = {name: text.replace("ONE", f"one={models['one']}") for name, text in flags.items()}
+    config = flag_settings(**{"dataset": "digits", "images": "20"} | flags)
+    with pytest.raises(UsageError, match=message):
+        run_transfer(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,97 @@
+"""When the architecture's training begins, and what is written of it, also where a run goes on."""
+
+import json
+import logging
+import pathlib
+
+import keras
+import pytest
+import tensorflow as tf
+
+from racl_tf.files import read_table
+from racl_tf.networks.supernet import Supernet
+from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
+from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.log_normal_architecture import LogNormalArchitecture
+from racl_tf.search.racl_search import RACLSearch
+from racl_tf.search.statistics import architecture_statistics
+
+
+@pytest.fixture(scope="module")
+def search() -> RACLSearch:
+    supernet = Supernet(10, channels=4, cells=1, input_shape=(8, 8, 1))
+    search = RACLSearch(supernet, LogNormalArchitecture(sigma=0.2), ConfidenceConstraint())
+    search.compile(run_eagerly=True)
+    return search
+
+
+def play(callback: keras.callbacks.Callback, steps: list[dict], *, epochs: int = 1, first: int = 0) -> None:
+    """Calls a callback as `fit` does, with the given logs of the steps of every epoch."""
+    for epoch in range(first, first + epochs):
+        callback.on_epoch_begin(epoch)
+        for step, logs in enumerate(steps):
+            callback.on_train_batch_end(step, dict(logs))
+        callback.on_epoch_end(epoch, {})
+
+
+def test_warm_up_switches_once(
+    search: RACLSearch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fixed for the given number of epochs, from whichever epoch a run starts, with a new graph and a log line."""
+    caplog.set_level(logging.INFO, "racl_tf.search.callbacks")
+    traced = []
+    monkeypatch.setattr(search, "make_train_function", lambda force: traced.append(force))
+    fixed, trained = "The architecture is fixed (warm-up).", "The architecture is trained from now on."
+    for first, expected, lines in (
+        (0, [False, False, True, True], [f"Epoch 1: {fixed}", f"Epoch 3: {trained}"]),
+        (1, [False, True], [f"Epoch 2: {fixed}", f"Epoch 3: {trained}"]),
+        (2, [True, True], []),
+    ):
+        search.searching, callback = True, WarmUp(2)
+        callback.set_model(search)
+        caplog.clear()
+        traced.clear()
+        states = []
+        for epoch in range(first, first + len(expected)):
+            callback.on_epoch_begin(epoch)
+            states.append(search.searching)
+        assert states == expected
+        assert caplog.messages == lines
+        assert traced == [True] * len(lines)
+
+
+def test_step_file(tmp_path: pathlib.Path) -> None:
+    """One row a step, empty where there is no constraint yet; an interrupted epoch leaves nothing behind."""
+    path = tmp_path / "steps.csv"
+    warm, full = (
+        {"loss": 1.0, "mu_F": -2.0, "sigma_F": 0.5},
+        {"mu_F": -3.0, "constraint": 6.0, "theta": tf.constant(0.5)},
+    )
+    play(StepFile(path), [warm, full], epochs=2)
+    play(StepFile(path), [full, full], first=1)
+    interrupted = StepFile(path)
+    interrupted.on_epoch_begin(2)
+    interrupted.on_train_batch_end(0, full)
+    rows = read_table(path)
+    assert list(rows[0]) == ["epoch", "step", "mu_F", "sigma_F", "constraint", "probability", "theta"]
+    assert [(row["epoch"], row["step"], row["mu_F"]) for row in rows] == [
+        ("1", "1", "-2"),
+        ("1", "2", "-3"),
+        ("2", "1", "-3"),
+        ("2", "2", "-3"),
+    ]
+    assert (rows[0]["theta"], rows[1]["theta"], rows[1]["sigma_F"]) == ("", "0.5", "")
+
+
+def test_architecture_log(search: RACLSearch, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "architecture.jsonl"
+    callback = ArchitectureLog(path)
+    callback.set_model(search)
+    logs = {"loss": 1.0}
+    for epoch in (0, 1, 2, 1):
+        callback.on_epoch_end(epoch, logs)
+    statistics = architecture_statistics(search.architecture)
+    assert logs == {"loss": 1.0, **statistics}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert lines[-1] == {"epoch": 2, "genotype": str(search.genotype()), **statistics}
