@@ -51,8 +51,13 @@ def paper_settings() -> ConfigDict:
     config.search.sigma = 0.1  # at the start
     config.search.normalize = "none"  # or "sum": draws are divided by their sum in the network
     config.search.eta = 0.9  # confidence, in [0.5, 1)
+    config.search.update = "printed"  # the paper's; or "proximal": the constraint by a step of its own, which settles
     config.search.rho = 1e-3  # penalty of ADMM and step size of theta
-    config.search.reduction = 6.0  # nats below the constant at the end of the warm-up
+    config.search.constraint_step = 1.0  # length of the proximal step on the constraint
+    config.search.node_reduction = placeholder(
+        float
+    )  # nats per intermediate node below the start; in place of reduction
+    config.search.reduction = 6.0  # nats below the start, over the whole network
     config.search.target = placeholder(float)  # ln(lambda* / C) itself, in place of reduction
     config.search.form = "equality"  # or "inequality"
     config.search.scale_free = False  # constrain relative weights, which a common shrink cannot meet
@@ -168,7 +173,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "an integer of at least 0",
     ),
     "search.learning_rate search.clip_norm search.architecture_learning_rate search.sigma search.rho "
-    "train.learning_rate train.clip_norm attack.eps attack.step_size": (
+    "search.constraint_step train.learning_rate train.clip_norm attack.eps attack.step_size": (
         lambda value: 0 < value < math.inf,
         "a positive number",
     ),
@@ -178,7 +183,14 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "search.momentum train.momentum train.drop_path": (lambda value: 0 <= value < 1, "in [0, 1)"),
     "search.eta": (lambda value: 0.5 <= value < 1, "in [0.5, 1)"),
-    "search.reduction search.target": (math.isfinite, "a finite number"),
+    "search.reduction search.node_reduction search.target": (math.isfinite, "a finite number"),
+}
+
+#: Settings that folders of runs begun before they came do not hold, and what these runs did.
+ADDED: Mapping[str, Any] = {
+    "search.update": "printed",
+    "search.constraint_step": 1.0,
+    "search.node_reduction": None,
 }
 
 #: What differs between data sets.

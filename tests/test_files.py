@@ -9,13 +9,13 @@ import pytest
 from racl_tf.files import write_json, write_text
 
 
-def test_json_holds_what_was_written(tmp_path):
+def test_json_holds_what_was_written(tmp_path) -> None:
     path = tmp_path / "runs" / "a" / "results.json"
     write_json(path, {"count": np.int64(3), "share": np.float32(0.5), "row": np.arange(2), "interval": (0.0, 1.0)})
     assert json.loads(path.read_text()) == {"count": 3, "share": 0.5, "row": [0, 1], "interval": [0.0, 1.0]}
 
 
-def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch):
+def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch) -> None:
     path = tmp_path / "history.txt"
     write_text(path, "old")
 

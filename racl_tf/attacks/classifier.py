@@ -33,7 +33,9 @@ class Classifier:
         UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
     """
 
-    def __init__(self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)):
+    def __init__(
+        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)
+    ) -> None:
         if not callable(model):
             raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):

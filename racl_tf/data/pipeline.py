@@ -68,7 +68,10 @@ def search_batches(
     Arguments:
         weights: the images that train the weights.
         architecture: the images that train the architecture.
-        batch_size, seed, augmentation, first_epoch: as in `batches`, for both.
+        batch_size: as in `batches`, for both.
+        seed: likewise.
+        augmentation: likewise.
+        first_epoch: likewise.
 
     Raises:
         UsageError: a set has fewer images than one batch.

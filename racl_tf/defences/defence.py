@@ -21,6 +21,9 @@ class Defence(abc.ABC):
     members: ClassVar[int] = 1
     """How many networks of the same make it trains together, as an `Ensemble` if more than one."""
 
+    attack: GradientAttack | None = None
+    """What it trains against; None for those that train on clean images."""
+
     @abc.abstractmethod
     def objective(
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor

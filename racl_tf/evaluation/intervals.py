@@ -50,8 +50,9 @@ def paired_bootstrap(first: npt.ArrayLike, second: npt.ArrayLike) -> Difference:
     paired t interval over the seeds' means, and up to sqrt(3) too wide where seeds hardly differ.
 
     Arguments:
-        first, second: which images are correct, bool (seeds, images), or any figures of that shape; the same
-            seeds and images in the same order. Two seeds at least; below five, intervals are very wide.
+        first: which images are correct, bool (seeds, images), or any figures of that shape. Two seeds at least; below
+            five, intervals are very wide.
+        second: likewise, of the same seeds and images in the same order.
 
     Raises:
         UsageError: the shapes differ or are not (seeds, images), or there are fewer than two seeds.

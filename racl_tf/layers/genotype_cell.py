@@ -18,8 +18,7 @@ Shape = tuple[Any, ...]
 
 
 def preprocess(filters: int, *, reduce: bool, affine: Affine, seed: int, dtype: Any) -> Operation:
-    """Returns the layer that brings a cell's input to the cell's channels, and to its size if it comes
-    from before a reduction."""
+    """Returns the layer that brings a cell's input to its channels, and to its size where it was not reduced before."""
     layer = FactorizedReduction if reduce else ReLUConvBN
     return layer(filters, affine=affine, seed=seed, dtype=dtype)
 

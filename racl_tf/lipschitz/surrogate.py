@@ -82,7 +82,13 @@ def node_constants(beta: LogNormal, edges: LogNormal) -> LogNormal:
 
 
 def network_constant(
-    alpha: LogNormal, beta: LogNormal, log_norms: tf.Tensor, cell_types: tf.Tensor, *, scale_free: bool = False
+    alpha: LogNormal,
+    beta: LogNormal,
+    log_norms: tf.Tensor,
+    cell_types: tf.Tensor,
+    *,
+    scale_free: bool = False,
+    shared: bool = False,
 ) -> LogNormal:
     r"""Returns the distribution of `prod_k prod_j sum_i beta_ij sum_o alpha_o lambda_o`, without C (Eq. 10).
 
@@ -94,13 +100,15 @@ def network_constant(
         scale_free: measures relative weights: from the log-space mean of each edge and of each node the one of
             the weights alone is taken off (the same formulas with every lambda = 1, zero left out), so that a
             factor common to an edge's alpha or to a node's beta changes nothing.
+        shared: sums what a draw adds to a node over all cells of a type before it is squared, as it is: these cells
+            share their draw, so that sigma_F^2 = sum_types sum_nodes (sum_cells sigma)^2.
 
     Returns:
         mean mu_F and variance sigma_F^2, scalars.
 
     Differences from the paper:
         Cells of one type share alpha and beta and are correlated; like the paper this sums variances over
-        all nodes of all cells as if they were independent. `scale_free` is not in the paper.
+        all nodes of all cells as if they were independent, unless `shared`. `scale_free` is not in the paper.
     """
     alpha = LogNormal(*(tf.gather(values, cell_types) for values in alpha))
     beta = LogNormal(*(tf.gather(values, cell_types) for values in beta))
@@ -112,4 +120,17 @@ def network_constant(
     if scale_free:
         unit = LogNormal(tf.zeros_like(edges.mean), tf.zeros_like(edges.variance))
         nodes = LogNormal(nodes.mean - node_constants(beta, unit).mean, nodes.variance)
-    return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(nodes.variance))
+    if not shared:
+        return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(nodes.variance))
+    by_type = tf.math.unsorted_segment_sum(safe_sqrt(nodes.variance), cell_types, 2)
+    return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(tf.square(by_type)))
+
+
+def safe_sqrt(values: tf.Tensor) -> tf.Tensor:
+    """Returns the square root of values of at least 0, whose gradient is 0 instead of infinite where they are 0.
+
+    >>> print(safe_sqrt(tf.constant([0.0, 4.0])).numpy())
+    [0. 2.]
+    """
+    positive = values > 0
+    return tf.where(positive, tf.sqrt(tf.where(positive, values, 1.0)), 0.0)

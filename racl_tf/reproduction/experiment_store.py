@@ -44,6 +44,7 @@ from racl_tf.runs.common import load_data
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search.modes import search_mode
+from racl_tf.settings import ADDED
 from racl_tf.space import Genotype
 from racl_tf.version import library_versions
 
@@ -290,6 +291,10 @@ class ExperimentStore:
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
         chosen["data"].pop("data_dir")
+        for setting, before in ADDED.items():  # so that what was made before they came is found again
+            section, _, field = setting.partition(".")
+            if section in chosen and chosen[section][field] == before:
+                del chosen[section][field]
         chosen |= {"mixed_precision": config.mixed_precision}
         if self._data_content:
             chosen["content"] = self._data_content

@@ -48,5 +48,6 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:
+    """Returns the model that is evaluated: a given one, or the network that was trained in `workdir`."""
     settings = config.evaluate
     return load_classifier(settings.model or network_path(workdir), bounds=settings.bounds)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.files import write_json
+from racl_tf.settings import ADDED
 from racl_tf.version import run_versions
 
 
@@ -77,7 +78,8 @@ def _plain(value: Any) -> Any:
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
-        parts = (_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys)
+        names = {key: f"{name}.{key}" if name else key for key in keys}
+        parts = (_differences(before.get(key, ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
     return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
 

@@ -23,7 +23,7 @@ from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.modes import search_mode
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.seeding import derive
-from racl_tf.space import Genotype, random_genotype
+from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
 
 _LOGGER = logging.getLogger(__name__)
@@ -95,9 +95,15 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
     constraint = None
     if mode.constrained:
         constraint = ConfidenceConstraint(
+            update=settings.update,
+            step=settings.constraint_step,
             eta=settings.eta,
             rho=settings.rho,
-            reduction=settings.reduction,
+            reduction=(
+                settings.reduction
+                if settings.node_reduction is None
+                else settings.node_reduction * NODES * settings.cells
+            ),
             target=settings.target,
             form=settings.form,
             scale_free=settings.scale_free,

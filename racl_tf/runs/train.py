@@ -97,7 +97,7 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
         for index in range(defence.members)
     ]
     validation = None  # what is trained on clean images is chosen by its accuracy on them
-    if getattr(defence, "attack", None) is not None:
+    if defence.attack is not None:
         validation = pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
     trainer = AdversarialTrainer(
         members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed

@@ -1,6 +1,8 @@
 """What a search trains: the weights alpha of operations and beta of edges, whatever they are made of."""
 
 import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -13,6 +15,8 @@ from racl_tf.space import EDGES, OPERATIONS, Genotype, select_genotype
 
 CELL_TYPES = ("normal", "reduce")
 NORMALIZATIONS = ("none", "sum")
+PER_REPLICA: Mapping[str, Any] = MappingProxyType({"autocast": False, "aggregation": "only_first_replica"})
+"""How variables are made that all replicas move alike."""
 _NUM_INPUTS = np.array([target for _, target in EDGES])  # of each edge's node
 
 
@@ -44,9 +48,9 @@ class Architecture(keras.layers.Layer):
             raise unknown("normalization", normalize, NORMALIZATIONS)
         self.normalization = normalize
         alpha, beta = self.initial_mu()
-        self.mu_alpha = self.add_weight(alpha.shape, lambda *_, **__: alpha, name="mu_alpha", autocast=False)
+        self.mu_alpha = self.add_weight(alpha.shape, lambda *_, **__: alpha, name="mu_alpha", **PER_REPLICA)
         self.mu_beta = self.add_weight(
-            beta.shape, lambda *_, **__: beta, name="mu_beta", autocast=False, trainable=self.edges
+            beta.shape, lambda *_, **__: beta, name="mu_beta", trainable=self.edges, **PER_REPLICA
         )
         self.built = True
 
@@ -90,6 +94,22 @@ class Architecture(keras.layers.Layer):
         """Returns the log-space mean mu and variance sigma^2 of alpha and of beta; the variance is 0 by default."""
         alpha, beta = (tf.convert_to_tensor(mu) for mu in self.mu)
         return LogNormal(alpha, tf.zeros_like(alpha)), LogNormal(beta, tf.zeros_like(beta))
+
+    def initial_parameters(self) -> tuple[LogNormal, LogNormal]:
+        """Returns the log-space means and variances that `parameters` had at the start, as constants."""
+        alpha, beta = (tf.constant(mu, tf.float32) for mu in self.initial_mu())
+        return LogNormal(alpha, tf.zeros_like(alpha)), LogNormal(beta, tf.zeros_like(beta))
+
+    def sigma_slopes(self) -> list[tf.Tensor]:
+        """Returns the derivatives of sigma of alpha and of beta by their `sigma_logits`, as far as there are any."""
+        return []
+
+    def shift(self, mu_steps: Sequence[tf.Tensor], sigma_steps: Sequence[tf.Tensor]) -> None:
+        """Adds steps to mu of alpha and beta, as far as they are trained, and to sigma, which stays in its range."""
+        del sigma_steps
+        for variable, step in zip(self.mu, mu_steps, strict=True):
+            if variable.trainable:
+                variable.assign_add(step)
 
     def call(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `sample(seed)`."""

@@ -8,16 +8,17 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from racl_tf.errors import UsageError, unknown
-from racl_tf.lipschitz.surrogate import LogNormal
+from racl_tf.lipschitz.surrogate import LogNormal, safe_sqrt
 
 FORMS = ("equality", "inequality")
+UPDATES = ("printed", "proximal")
 
 
 class ConstraintState(NamedTuple):
     """What one step knows of the constraint; all scalars."""
 
     violation: tf.Tensor
-    """c (Eq. 17), wanted at most 0."""
+    """c, wanted at most 0."""
     mean: tf.Tensor
     """mu_F."""
     deviation: tf.Tensor
@@ -28,17 +29,28 @@ class ConstraintState(NamedTuple):
 
 @keras.saving.register_keras_serializable("racl_tf")
 class ConfidenceConstraint(keras.layers.Layer):
-    r"""Pr[lambda_F <= lambda*] >= eta (Eq. 13) as c = mu_F + Phi^-1(eta) sigma_F^2 - ln(lambda* / C) <= 0 (Eq. 16).
+    r"""Pr[lambda_F <= lambda*] >= eta (Eq. 13) as c <= 0 (Eq. 16), with the dual variable theta and the target.
 
-    It holds the dual variable theta and the target ln(lambda* / C). Only their difference to
-    mu_F matters, and mu_F sums 4 logarithms a cell that depend on the weights, so the target
-    is set relative to where the search stands when the architecture's training begins.
+    There are two ways to meet it, `update`:
+
+    - "proximal": c = mu_F + Phi^-1(eta) sigma_F - ln(lambda* / C) (Eq. 15), with the sigma_F of cells that share their
+      draws, so that c = 0 is the confidence eta. The architecture follows c by a step of its own (`proximal_factor`),
+      and theta the c of the point after it. In the linear model of c the map of (c, theta) then has the determinant
+      1 / (1 + g rho), with g = step ||grad c||^2: it settles for every rho and step.
+    - "printed": c = mu_F + Phi^-1(eta) sigma_F^2 - ln(lambda* / C) (Eq. 16), with cells as if they were independent.
+      Its penalty is a part of the loss (Eq. 17), and theta follows the c of the point before the step. In the linear
+      model that map has the determinant 1: it oscillates without end.
+
+    Only the difference of mu_F to the target matters, and mu_F sums 4 logarithms a cell that depend on the weights. So
+    the target is relative: in the proximal way to what the start architecture has at the current weights, which only
+    the architecture can lower; in the printed way to where the search stands when the architecture's training begins.
 
     Arguments:
+        update: "printed", the paper's, or "proximal".
         eta: the confidence level, in [0.5, 1).
         rho: the penalty of ADMM and the step size of theta, positive.
-        reduction: the target in nats below the value of mu_F + Phi^-1(eta) sigma_F^2 at the first
-            architecture step.
+        step: the length tau of the proximal step, positive.
+        reduction: the target in nats below that value, over the whole network.
         target: ln(lambda* / C) itself; takes the place of `reduction`.
         form: "equality", the paper's: the penalty also pulls lambda_F up where there is slack, and theta may
             become negative; "inequality": theta stays at least 0 and only what violates is penalised.
@@ -49,14 +61,17 @@ class ConfidenceConstraint(keras.layers.Layer):
 
     Differences from the paper:
         Dropping the root between Eqs. 15 and 16 changes the confidence that c = 0 stands for, so the achieved
-        probability (Eq. 14) is reported beside c. `form`, `scale_free` and the relative target are additions.
+        probability (Eq. 14, with shared draws) is reported beside c. `update="proximal"`, `form="inequality"`,
+        `scale_free` and the relative target are additions.
     """
 
     def __init__(
         self,
         *,
+        update: str = "printed",
         eta: float = 0.9,
         rho: float = 1e-3,
+        step: float = 1.0,
         reduction: float = 6.0,
         target: float | None = None,
         form: str = "equality",
@@ -71,10 +86,16 @@ class ConfidenceConstraint(keras.layers.Layer):
             )
         if not rho > 0:
             raise UsageError(f"`rho`, the penalty of ADMM, must be positive. Received: rho={rho!r}.")
+        if not step > 0:
+            raise UsageError(f"`step`, the length of the proximal step, must be positive. Received: step={step!r}.")
         if form not in FORMS:
             raise unknown("form of the constraint", form, FORMS)
+        if update not in UPDATES:
+            raise unknown("update of the constraint", update, UPDATES)
+        self.update = update
         self.eta = eta
         self.rho = rho
+        self.step = step
         self.reduction = reduction
         self.target = target
         self.form = form
@@ -85,25 +106,62 @@ class ConfidenceConstraint(keras.layers.Layer):
         self.log_target = self.add_weight(initializer=start, name="log_target", **scalar)
         self.built = True
 
-    def evaluate(self, constant: LogNormal) -> ConstraintState:
-        """Returns where the network's constant (mu_F, sigma_F^2) stands; NaN violation before a target is set.
+    @property
+    def proximal(self) -> bool:
+        """Whether the constraint is met in the proximal way."""
+        return self.update == "proximal"
+
+    def evaluate(self, constant: LogNormal, shared: LogNormal | None = None) -> ConstraintState:
+        """Returns where the network's constant stands; NaN violation before a target is set.
 
         The probability is that of Eq. 14; it is at least eta where Eq. 15 holds.
+
+        Arguments:
+            constant: (mu_F, sigma_F^2), with draws shared between cells in the proximal way and not in the printed.
+            shared: with shared draws, which the probability is taken from; `constant` by default.
         """
-        deviation = tf.sqrt(constant.variance)
+        shared = constant if shared is None else shared
         log_target = tf.convert_to_tensor(self.log_target)
         return ConstraintState(
-            violation=confident_log_constant(constant, self.eta) - log_target,
+            violation=self.confident_constant(constant) - log_target,
             mean=constant.mean,
-            deviation=deviation,
-            probability=tfp.distributions.Normal(constant.mean, deviation).cdf(log_target),
+            deviation=safe_sqrt(constant.variance),
+            probability=tfp.distributions.Normal(shared.mean, tf.sqrt(shared.variance)).cdf(log_target),
         )
 
+    def confident_constant(self, constant: LogNormal) -> tf.Tensor:
+        """Returns what is compared with the target: the left side of Eq. 15, or of Eq. 16 in the printed way."""
+        return confident_log_constant(constant, self.eta, root=self.proximal)
+
     def set_target(self, constant: LogNormal) -> None:
-        """Sets the target `reduction` nats below the constant, unless there is one already."""
-        value = tf.stop_gradient(confident_log_constant(constant, self.eta)) - self.reduction
-        target = tf.convert_to_tensor(self.log_target)
-        self.log_target.assign(tf.where(tf.math.is_nan(target), value, target))
+        """Sets the target `reduction` nats below a constant, unless it is an absolute one.
+
+        In the proximal way it is set anew at every step, to follow the weights; in the printed way once.
+        """
+        if self.target is not None:
+            return
+        value = tf.stop_gradient(self.confident_constant(constant)) - self.reduction
+        if not self.proximal:
+            before = tf.convert_to_tensor(self.log_target)
+            value = tf.where(tf.math.is_nan(before), value, before)
+        self.log_target.assign(value)
+
+    def multiplier(self, violation: tf.Tensor) -> tf.Tensor:
+        """Returns theta + rho c, for the inequality form max(0, theta + rho c): the derivative of `penalty` by c."""
+        multiplier = tf.convert_to_tensor(self.theta) + self.rho * violation
+        return multiplier if self.form == "equality" else tf.nn.relu(multiplier)
+
+    def proximal_factor(self, violation: tf.Tensor, squared_norm: tf.Tensor) -> tf.Tensor:
+        r"""Returns the factor of grad c in the architecture's step on the constraint.
+
+        It is -tau (theta + rho c) / (1 + rho tau ||grad c||^2): the minimum of theta c + rho/2 c^2 + ||x - x_0||^2 /
+        (2 tau) with c linear in x, an implicit step that is stable at any length tau.
+
+        Arguments:
+            violation: c where the step begins.
+            squared_norm: ||grad c||^2 there.
+        """
+        return -self.step * self.multiplier(violation) / (1 + self.rho * self.step * squared_norm)
 
     def penalty(self, violation: tf.Tensor) -> tf.Tensor:
         """Returns theta * c + rho / 2 * c^2 (Eq. 17).
@@ -117,14 +175,15 @@ class ConfidenceConstraint(keras.layers.Layer):
 
     def update_dual(self, violation: tf.Tensor) -> None:
         """Sets theta to theta + rho * c (Eq. 19); for the inequality form to max(0, theta + rho * c)."""
-        theta = self.theta + self.rho * tf.stop_gradient(violation)
-        self.theta.assign(theta if self.form == "equality" else tf.nn.relu(theta))
+        self.theta.assign(self.multiplier(tf.stop_gradient(violation)))
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "update": self.update,
             "eta": self.eta,
             "rho": self.rho,
+            "step": self.step,
             "reduction": self.reduction,
             "target": self.target,
             "form": self.form,
@@ -132,7 +191,7 @@ class ConfidenceConstraint(keras.layers.Layer):
         }
 
 
-def confident_log_constant(constant: LogNormal, eta: float) -> tf.Tensor:
-    """Returns mu_F + Phi^-1(eta) * sigma_F^2, the left side of Eq. 16."""
+def confident_log_constant(constant: LogNormal, eta: float, *, root: bool = False) -> tf.Tensor:
+    """Returns mu_F + Phi^-1(eta) * sigma_F^2, the left side of Eq. 16, or with the root that of Eq. 15."""
     quantile = tfp.distributions.Normal(0.0, 1.0).quantile(eta)
-    return constant.mean + quantile * constant.variance
+    return constant.mean + quantile * (safe_sqrt(constant.variance) if root else constant.variance)

@@ -22,6 +22,8 @@ from racl_tf.training.descent import descend, gradients_of
 from racl_tf.training.objective import cross_entropy, record, running_means
 
 UPDATES = ("joint", "sequential")
+_ON_WEIGHTS = ("loss", "accuracy")
+_ON_ARCHITECTURE = ("architecture_loss", "architecture_accuracy")
 Batch = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -111,7 +113,7 @@ class RACLSearch(keras.Model):
         self.steps = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="steps"
         )
-        self._means = running_means("loss", "accuracy", "architecture_loss", "architecture_accuracy")
+        self._means = running_means(*_ON_WEIGHTS, *_ON_ARCHITECTURE)
         self.built = True
 
     def compile(
@@ -135,6 +137,7 @@ class RACLSearch(keras.Model):
             clip_norm: the largest global norm of the weights' gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.
@@ -185,7 +188,7 @@ class RACLSearch(keras.Model):
             point = self.update_architecture(architecture_batch, weight_batch, log_norms)
             self.update_dual(point)
         else:
-            point = SearchPoint(self.network_constant(log_norms))
+            point = SearchPoint(self.network_constant(log_norms, shared=self._is_proximal))
         self.update_weights(weight_batch)
         self.steps.assign_add(1)
         return self._logs(point)
@@ -194,19 +197,26 @@ class RACLSearch(keras.Model):
         images, labels = data
         logits = self(images)
         record(self._means, "", cross_entropy(logits, labels), logits, labels)
-        return {name: self._means[name].result() for name in ("loss", "accuracy")}
+        return {name: self._means[name].result() for name in _ON_WEIGHTS}
 
-    def network_constant(self, log_norms: tf.Tensor) -> LogNormal:
+    def network_constant(self, log_norms: tf.Tensor, *, shared: bool = False, start: bool = False) -> LogNormal:
         """Returns (mu_F, sigma_F^2) of the architecture as it stands (Eqs. 8 to 12).
 
         Arguments:
             log_norms: ln(lambda_o) of every operation (cells, 14, 8), of `OperationNorms.measure`.
+            shared: counts that cells of one type share their draw (see `racl_tf.lipschitz.network_constant`).
+            start: of the architecture that the search began with, at these norms.
         """
         scale_free = self.constraint is not None and self.constraint.scale_free
-        return network_constant(*self.architecture.parameters(), log_norms, self.cell_types, scale_free=scale_free)
+        parameters = self.architecture.initial_parameters() if start else self.architecture.parameters()
+        return network_constant(*parameters, log_norms, self.cell_types, scale_free=scale_free, shared=shared)
 
     def update_architecture(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> SearchPoint:
-        """Moves mu and sigma by the gradient of CE + theta c + rho/2 c^2 (Eqs. 17 and 18).
+        """Moves mu and sigma for the loss and for the constraint (Eqs. 17 and 18).
+
+        In the printed way, and without a constraint, by the gradient of CE + theta c + rho/2 c^2 through one optimizer;
+        in the proximal way by the gradient of CE through the optimizer and, from the same point, by a step of its own
+        along the gradient of c.
 
         Arguments:
             batch: of the architecture's half.
@@ -214,10 +224,13 @@ class RACLSearch(keras.Model):
             log_norms: ln(lambda_o) of every operation (cells, 14, 8).
 
         Returns:
-            The point where the step began.
+            Where the constraint stands: in the printed way as the step began, in the proximal way after it.
         """
+        steps = None
         if self.constraint is not None:
-            self.constraint.set_target(self.network_constant(log_norms))
+            reference = self.network_constant(log_norms, shared=self._is_proximal, start=self._is_proximal)
+            self.constraint.set_target(reference)
+            steps = self._proximal_steps(self.constraint, log_norms) if self._is_proximal else None
         points = []
         for part in self._architecture_parts():
             gradients, point = self._architecture_gradients(batch, weight_batch, log_norms, part.variables)
@@ -225,10 +238,13 @@ class RACLSearch(keras.Model):
             descend(part.optimizer, gradients, part.variables, weight_decay=decay, anchors=part.anchors)
             points.append(point)
         record(self._means, "architecture_", points[0].loss, points[0].logits, batch[1])
-        return points[0]
+        if steps is None:
+            return points[0]
+        self.architecture.shift(*steps)
+        return self._point(log_norms)
 
     def update_dual(self, point: SearchPoint) -> None:
-        """Moves theta by rho c, with the c of the point where the architecture's step began (Eq. 19)."""
+        """Moves theta by rho c (Eq. 19), with the c of the point that `update_architecture` returned."""
         if self.constraint is not None and point.constraint is not None:
             self.constraint.update_dual(point.constraint.violation)
 
@@ -240,7 +256,7 @@ class RACLSearch(keras.Model):
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
-        shown = [name for name in self._means if self.searching or not name.startswith("architecture")]
+        shown = (*_ON_WEIGHTS, *_ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
         logs = {name: self._means[name].result() for name in shown}
         logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
         if self.constraint is None or point.constraint is None:
@@ -263,15 +279,14 @@ class RACLSearch(keras.Model):
     def _architecture_gradients(
         self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor, variables: Sequence[keras.Variable]
     ) -> tuple[list[tf.Tensor], SearchPoint]:
-        """Returns the gradients of Eq. 17 with respect to some of mu and sigma, and the point they were taken at."""
+        """Returns the gradients of Eq. 17, or of CE alone, by some of mu and sigma, and where they were taken."""
 
         def objective() -> tuple[tf.Tensor, SearchPoint]:
             loss, (_, logits) = self._cross_entropy(batch, "architecture")
-            constant = self.network_constant(log_norms)
-            if self.constraint is None:
-                return loss, SearchPoint(constant, None, loss, logits)
-            state = self.constraint.evaluate(constant)
-            return loss + self.constraint.penalty(state.violation), SearchPoint(constant, state, loss, logits)
+            point = self._point(log_norms)._replace(loss=loss, logits=logits)
+            if self.constraint is None or point.constraint is None or self._is_proximal:
+                return loss, point
+            return loss + self.constraint.penalty(point.constraint.violation), point
 
         if not self.second_order:
             (gradients,), point = gradients_of(objective, variables)
@@ -284,6 +299,34 @@ class RACLSearch(keras.Model):
             self.optimizer.learning_rate,
             self.supernet.non_trainable_variables,
         )
+
+    @property
+    def _is_proximal(self) -> bool:
+        return self.constraint is not None and self.constraint.proximal
+
+    def _point(self, log_norms: tf.Tensor) -> SearchPoint:
+        """Returns where the network's constant and, if there is one, the constraint stand."""
+        constant = self.network_constant(log_norms, shared=self._is_proximal)
+        if self.constraint is None:
+            return SearchPoint(constant)
+        shared = constant if self._is_proximal else self.network_constant(log_norms, shared=True)
+        return SearchPoint(constant, self.constraint.evaluate(constant, shared))
+
+    def _proximal_steps(
+        self, constraint: ConfidenceConstraint, log_norms: tf.Tensor
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Returns the steps of mu and of sigma on the constraint, along its gradient with respect to both."""
+
+        def objective() -> tuple[tf.Tensor, tf.Tensor]:
+            violation = constraint.evaluate(self.network_constant(log_norms, shared=True)).violation
+            return violation, violation
+
+        logits, slopes = self.architecture.sigma_logits, self.architecture.sigma_slopes()
+        (by_mu, by_logit), violation = gradients_of(objective, self.architecture.mu, logits)
+        by_sigma = [gradient / slope for gradient, slope in zip(by_logit, slopes, strict=True)]
+        squared_norm = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in (*by_mu, *by_sigma)])
+        factor = constraint.proximal_factor(violation, squared_norm)
+        return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
     def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """Returns CE in training mode at this step's draw of a stream, and again with the logits."""

@@ -29,7 +29,8 @@ def unrolled_gradients(
     epsilon being 0.01 over the norm of that last gradient. Weights and state are as before afterwards.
 
     Arguments:
-        validation_loss, training_loss: of the weights and variables as they stand.
+        validation_loss: of the weights and variables as they stand.
+        training_loss: likewise.
         variables: the architecture's (alpha).
         weights: the network's (w).
         rate: the length xi of the descent step.

@@ -45,7 +45,7 @@ class AdversarialTrainer(keras.Model):
         super().__init__(autocast=False, **kwargs)  # images stay float32 under a mixed policy
         self.network = network
         self.defence = defence if isinstance(defence, Defence) else AdversarialTraining(defence)
-        self.validation_attack = validation_attack or getattr(self.defence, "attack", None)
+        self.validation_attack = validation_attack or self.defence.attack
         self.seed = seed
         self.steps = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="steps"
@@ -70,6 +70,7 @@ class AdversarialTrainer(keras.Model):
             clip_norm: the largest global norm of the gradient; None for no clipping.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
+            **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
             UsageError: the network gives probabilities, or no finite logits.

@@ -36,6 +36,7 @@ def descend(
     Arguments:
         optimizer: built on (at least) `variables`.
         gradients: each of the mean loss over this replica's part of the batch.
+        variables: what they are of.
         clip_norm: the largest global norm; None for no clipping.
         weight_decay: the coefficient of the L2 term's gradient, at least 0.
         anchors: what the decay pulls each variable to, None to leave it alone; all to 0 by default.

@@ -34,7 +34,7 @@ def batch(x, y, *, target=None, seed=0):
         (1, (1,)),
     ],
 )
-def test_published_checkpoints(steps, expected):
+def test_published_checkpoints(steps, expected) -> None:
     assert APGD(0.1, steps).checkpoints == expected
 
 
@@ -42,12 +42,12 @@ def test_published_checkpoints(steps, expected):
     ("norm", "expected"),
     [("linf", 0.5 - 0.1 * np.sign([3, -1, 2])), ("l2", 0.5 - 0.1 * np.array([3, -1, 2]) / 14**0.5)],
 )
-def test_reaches_the_maximiser_of_a_linear_model(linear, norm, expected):
+def test_reaches_the_maximiser_of_a_linear_model(linear, norm, expected) -> None:
     moved = APGD(0.1, 30, norm=norm)(linear, HALF, ZERO)
     np.testing.assert_allclose(moved[0, :3], expected, atol=5e-5)
 
 
-def test_steps_shrink_where_nothing_rises():
+def test_steps_shrink_where_nothing_rises() -> None:
     """At each of the 8 checkpoints the step size is halved, and the image stays at its start."""
     process = APGD(0.1, 100).process(lambda x: 0 * x[:, :3])
     images = batch(HALF, ZERO)
@@ -70,7 +70,7 @@ WINDOWS = [
 ]
 
 
-def test_both_conditions_for_halving():
+def test_both_conditions_for_halving() -> None:
     """A model whose loss follows a script whatever the image shows what each condition does."""
     values, expected = [0.0], []
     for _, moves, halve in WINDOWS:
@@ -142,7 +142,7 @@ def plain_apgd(f, x, start, *, eps, norm, steps):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
 @pytest.mark.parametrize("steps", [1, 7, 25])
-def test_equals_the_algorithm_of_the_paper(network, kernels, images, norm, loss, steps):
+def test_equals_the_algorithm_of_the_paper(network, kernels, images, norm, loss, steps) -> None:
     """All losses agree. Of points whose losses differ by rounding alone, either may be taken for the best."""
     labels = network(images).numpy().argmax(axis=1)
     attack = APGD(0.1, steps, norm=norm, loss=loss)
@@ -164,7 +164,7 @@ def test_equals_the_algorithm_of_the_paper(network, kernels, images, norm, loss,
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
-def test_raises_the_loss_at_least_as_much_as_pgd(network, images, labels, norm, loss):
+def test_raises_the_loss_at_least_as_much_as_pgd(network, images, labels, norm, loss) -> None:
     objective = LOSSES[loss][0]
     values = [
         objective(network(attack(network, images, labels)), tf.constant(labels)).numpy()
@@ -182,7 +182,7 @@ def test_raises_the_loss_at_least_as_much_as_pgd(network, images, labels, norm, 
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_stays_in_the_ball_and_in_range(network, norm, x, eps, steps, seed):
+def test_stays_in_the_ball_and_in_range(network, norm, x, eps, steps, seed) -> None:
     moved = APGD(eps, steps, norm=norm)(network, x, [0, 1, 2], seed=seed)
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -191,7 +191,7 @@ def test_stays_in_the_ball_and_in_range(network, norm, x, eps, steps, seed):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_starts_on_the_sphere(network, norm):
+def test_starts_on_the_sphere(network, norm) -> None:
     """Where the range cuts nothing, at distance eps in a direction without preference."""
     grey = np.full((500, 2, 2, 3), 0.5, np.float32)
     images = batch(grey, np.zeros(500))
@@ -203,7 +203,7 @@ def test_starts_on_the_sphere(network, norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("options", [{}, {"loss": "dlr", "targets": 3}], ids=str)
-def test_images_do_not_know_their_batch(network, images, labels, norm, options):
+def test_images_do_not_know_their_batch(network, images, labels, norm, options) -> None:
     attack = APGD(0.1, 6, norm=norm, restarts=2, **options)
     together = attack(network, images, labels, seed=5)
     np.testing.assert_array_equal(attack(network, images, labels, seed=5), together)
@@ -212,7 +212,7 @@ def test_images_do_not_know_their_batch(network, images, labels, norm, options):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_rows_may_be_at_different_steps(network, images, labels, norm):
+def test_rows_may_be_at_different_steps(network, images, labels, norm) -> None:
     """Images that join others after 5 steps end as they do alone."""
     process = APGD(0.02, 12, norm=norm).process(network)
     everyone = batch(images, labels)
@@ -235,7 +235,7 @@ def test_rows_may_be_at_different_steps(network, images, labels, norm):
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.55), ("l2", 0.9)])
-def test_a_run_reaches_its_target(norm, eps):
+def test_a_run_reaches_its_target(norm, eps) -> None:
     """Where the logits are the four pixels themselves, every class is in reach."""
     pixels = np.random.default_rng(0).random((30, 4), np.float32)
     labels, targets = pixels.argmax(axis=1), np.arange(30) % 4
@@ -244,7 +244,7 @@ def test_a_run_reaches_its_target(norm, eps):
     np.testing.assert_array_equal(moved.argmax(axis=1), targets)
 
 
-def test_means_over_evaluations_of_a_random_model():
+def test_means_over_evaluations_of_a_random_model() -> None:
     """Odd evaluations have the gradient w + n, even ones w - n: only their mean shows the way."""
     w, n = np.array([[3, -1, 2, 1]], np.float32), np.array([[-9, 9, -9, 9]], np.float32)
     calls = tf.Variable(0)
@@ -264,7 +264,7 @@ def test_means_over_evaluations_of_a_random_model():
     np.testing.assert_allclose(results[4], HALF - 0.1 * np.sign(w), atol=1e-6)
 
 
-def test_one_trace_for_radii_and_batches(network, images, labels):
+def test_one_trace_for_radii_and_batches(network, images, labels) -> None:
     calls = []
 
     def counted(x):
@@ -291,6 +291,6 @@ def test_one_trace_for_radii_and_batches(network, images, labels):
     ],
     ids=str,
 )
-def test_invalid_attacks(change, message):
+def test_invalid_attacks(change, message) -> None:
     with pytest.raises(UsageError, match=message):
         APGD(**{"eps": 0.1} | change)

@@ -30,20 +30,20 @@ class Hill(keras.Model):
         return keras.ops.stack([keras.ops.zeros_like(u), 4 * u - 40 * u**2 + v], axis=1)
 
 
-def test_fgsm_on_a_linear_model(linear):
+def test_fgsm_on_a_linear_model(linear) -> None:
     moved = fgsm(0.1)(linear, HALF, ZERO)
     np.testing.assert_allclose(moved, [[0.4, 0.6, 0.4, 0.5]], atol=1e-6)
     assert loss_of(linear, moved, ZERO) == pytest.approx(0.220417, abs=1e-6)
 
 
-def test_l2_pgd_on_a_linear_model(linear):
+def test_l2_pgd_on_a_linear_model(linear) -> None:
     moved = pgd(0.5, 0.1, 20, norm="l2", random_start=False)(linear, HALF, ZERO)
     np.testing.assert_allclose(moved, [[0.099108, 0.633631, 0.232739, 0.5]], atol=1e-6)
     assert loss_of(linear, moved, ZERO) == pytest.approx(0.630646, abs=1e-6)
 
 
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 1 / 3), ("l2", 2 / 14**0.5)])
-def test_a_linear_model_falls_at_its_distance(linear, norm, radius):
+def test_a_linear_model_falls_at_its_distance(linear, norm, radius) -> None:
     """The distance of x to the boundary is w.x over the dual norm of w."""
     stands = [
         linear(pgd(eps, eps / 5, 40, norm=norm)(linear, HALF, ZERO)).numpy().argmax() == 0
@@ -53,7 +53,7 @@ def test_a_linear_model_falls_at_its_distance(linear, norm, radius):
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(3, [[0.62, 0.62]]), (4, [[0.58, 0.66]])])
-def test_momentum_accumulates_raw_gradients(steps, expected):
+def test_momentum_accumulates_raw_gradients(steps, expected) -> None:
     """Momentum of the gradients' signs would end at (.62, .66) after 4 steps."""
     moved = mim(0.3, 0.04, steps)(Hill(), HALF[:, :2], ZERO)
     np.testing.assert_allclose(moved, expected, atol=1e-6)
@@ -90,7 +90,7 @@ def plain_attack(kernels, x, y, attack, start):
 @pytest.mark.parametrize(
     "options", [{}, {"decay": 1.0}, {"decay": 0.5, "targeted": True}, {"random_start": True}], ids=str
 )
-def test_equals_a_plain_implementation(network, kernels, images, labels, norm, options):
+def test_equals_a_plain_implementation(network, kernels, images, labels, norm, options) -> None:
     attack = GradientAttack(0.2, 0.03, 9, norm=norm, **options)
     start = images
     if attack.random_start:
@@ -109,7 +109,7 @@ def test_equals_a_plain_implementation(network, kernels, images, labels, norm, o
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_stays_in_the_ball_and_in_range(network, norm, x, eps, step_size, steps, seed):
+def test_stays_in_the_ball_and_in_range(network, norm, x, eps, step_size, steps, seed) -> None:
     moved = pgd(eps, step_size, steps, norm=norm, decay=0.9)(network, x, [0, 1, 2], seed=seed)
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -120,7 +120,7 @@ def test_stays_in_the_ball_and_in_range(network, norm, x, eps, step_size, steps,
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 @pytest.mark.parametrize("logits", [lambda x: 0 * x[:, :2], lambda x: tf.constant([[1.0, 0.0]])], ids=["zero", "none"])
-def test_zero_gradient_leaves_the_image(norm, decay, logits):
+def test_zero_gradient_leaves_the_image(norm, decay, logits) -> None:
     x = tf.constant([[0.1, 0.7, 1.0]])
     moved = GradientAttack(0.1, 0.05, 3, norm=norm, decay=decay).perturb(
         logits, x, tf.constant([0]), tf.constant([[0, 0]])
@@ -128,14 +128,14 @@ def test_zero_gradient_leaves_the_image(norm, decay, logits):
     np.testing.assert_array_equal(moved, x)
 
 
-def test_saturated_model_is_moved_by_the_margin_alone(linear):
+def test_saturated_model_is_moved_by_the_margin_alone(linear) -> None:
     linear.dense[0].kernel.assign(1000 * linear.dense[0].kernel)
     np.testing.assert_array_equal(fgsm(0.1)(linear, HALF, ZERO), HALF)
     np.testing.assert_allclose(fgsm(0.1, loss="margin")(linear, HALF, ZERO), [[0.4, 0.6, 0.4, 0.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_targeted_reaches_its_target(network, images, loss):
+def test_targeted_reaches_its_target(network, images, loss) -> None:
     targets = np.full(7, 3)
     moved = GradientAttack(0.5, 0.05, 40, loss=loss, targeted=True)(network, images, targets)
     before, after = (network(x).numpy().argmax(axis=1) == 3 for x in (images, moved))
@@ -143,7 +143,7 @@ def test_targeted_reaches_its_target(network, images, loss):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_an_image_does_not_know_its_batch(network, images, labels, norm):
+def test_an_image_does_not_know_its_batch(network, images, labels, norm) -> None:
     attack = pgd(0.1, 0.03, 4, norm=norm, decay=1.0, restarts=2)
     together = attack(network, images, labels, seed=5)
     uneven = [attack(network, images[i], labels[i], seed=5, index=i) for i in (np.arange(3, 7), np.arange(3))]
@@ -153,7 +153,7 @@ def test_an_image_does_not_know_its_batch(network, images, labels, norm):
     assert not np.allclose(attack(network, images[4:5], labels[4:5], seed=5), together[4:5], atol=1e-3)
 
 
-def test_seed_decides_the_noise(network, images, labels):
+def test_seed_decides_the_noise(network, images, labels) -> None:
     attack = pgd(0.1, 0.01, 1)
     first = attack(network, images, labels, seed=1)
     np.testing.assert_array_equal(attack(network, images, labels, seed=1), first)
@@ -168,7 +168,7 @@ class Waves(keras.Model):
         return keras.ops.stack([keras.ops.zeros_like(score), score], axis=1)
 
 
-def test_restarts_keep_the_best_of_each_image():
+def test_restarts_keep_the_best_of_each_image() -> None:
     x = np.random.default_rng(0).random((20, 4), np.float32)
     y = np.zeros(20, int)
     model = Waves()
@@ -177,7 +177,7 @@ def test_restarts_keep_the_best_of_each_image():
     assert ((margins[2] - margins[0]) > 0.1).mean() > 0.5
 
 
-def test_perturb_lets_no_gradient_out(network, images, labels):
+def test_perturb_lets_no_gradient_out(network, images, labels) -> None:
     x = tf.constant(images)
 
     @tf.function(autograph=False)
@@ -192,7 +192,7 @@ def test_perturb_lets_no_gradient_out(network, images, labels):
     assert gradients() == [None] * 3
 
 
-def test_perturb_in_the_replicas_equals_the_call(network, images, labels):
+def test_perturb_in_the_replicas_equals_the_call(network, images, labels) -> None:
     strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")[:2]])
     attack = pgd(0.1, 0.03, 3)
     halves = np.array_split(np.arange(6), strategy.num_replicas_in_sync)
@@ -227,12 +227,12 @@ def test_perturb_in_the_replicas_equals_the_call(network, images, labels):
     ],
     ids=str,
 )
-def test_invalid_attacks(change, message):
+def test_invalid_attacks(change, message) -> None:
     with pytest.raises(UsageError, match=message):
         GradientAttack(**{"eps": 0.1, "step_size": 0.02, "steps": 3} | change)
 
 
-def test_l2_eps_may_exceed_1():
+def test_l2_eps_may_exceed_1() -> None:
     assert GradientAttack(3.0, 0.5, 1, norm="l2").eps == 3.0
 
 

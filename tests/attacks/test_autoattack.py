@@ -28,7 +28,7 @@ def linear_network(classes, seed=0):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_standard_version_is_the_published_one(norm):
+def test_standard_version_is_the_published_one(norm) -> None:
     """Croce and Hein (2020), Section 5 and their code: 100 + 9 * 100 steps of APGD, 9 * 100 of FAB, 5000 queries."""
     assert autoattack(0.3, norm) == (
         APGD(0.3, 100, norm=norm, loss="cross_entropy", restarts=1),
@@ -40,14 +40,14 @@ def test_standard_version_is_the_published_one(norm):
     assert [attack.runs(4) for attack in autoattack(0.3, norm)] == [1, 3, 3, 1]
 
 
-def test_random_version_averages_gradients():
+def test_random_version_averages_gradients() -> None:
     first, second = autoattack(0.3, version="rand")
     assert (first.loss, second.loss, first.targets, second.targets) == ("cross_entropy", "dlr", 0, 0)
     assert (first.eot, second.eot, first.restarts, second.restarts) == (20, 20, 1, 1)
 
 
 @pytest.mark.parametrize(("norm", "dual", "eps"), [("linf", 1, 0.15), ("l2", 2, 0.3)])
-def test_linear_model_stands_by_its_distances(norm, dual, eps):
+def test_linear_model_stands_by_its_distances(norm, dual, eps) -> None:
     """An image falls if eps exceeds the least of (z_y - z_j) / ||w_y - w_j|| over j, in the dual norm."""
     network = linear_network(5)
     x = np.random.default_rng(1).uniform(0.3, 0.7, (60, 2, 2, 1)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_linear_model_stands_by_its_distances(norm, dual, eps):
     np.testing.assert_array_equal(evaluation.correct["autoattack"], expected)
 
 
-def test_ensemble_leaves_what_stands_under_every_member():
+def test_ensemble_leaves_what_stands_under_every_member() -> None:
     keras.utils.set_random_seed(3)
     hidden = keras.layers.Dense(12, "tanh", kernel_initializer="glorot_normal")
     network = keras.Sequential([keras.Input([3, 3, 1]), keras.layers.Flatten(), hidden, keras.layers.Dense(5)])
@@ -77,7 +77,7 @@ def test_ensemble_leaves_what_stands_under_every_member():
     np.testing.assert_array_equal(evaluation.correct["all"], alone.all(axis=0))
 
 
-def test_few_classes_need_another_loss():
+def test_few_classes_need_another_loss() -> None:
     network, x = linear_network(2), np.random.default_rng(1).random((5, 2, 2, 1), np.float32)
     y = network(x).numpy().argmax(axis=1)
     with pytest.raises(UsageError, match="margin"):
@@ -86,6 +86,6 @@ def test_few_classes_need_another_loss():
     assert evaluation.accuracy("autoattack") < 1
 
 
-def test_unknown_version_is_named():
+def test_unknown_version_is_named() -> None:
     with pytest.raises(UsageError, match=r"'standart'.*'standard'"):
         autoattack(0.1, version="standart")

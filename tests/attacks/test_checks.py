@@ -26,23 +26,23 @@ GREY = np.full((2, 12), 0.5)
         (GREY, [0, 4], "number of classes, 4.*label 4"),
     ],
 )
-def test_invalid_images_and_labels(network, x, y, message):
+def test_invalid_images_and_labels(network, x, y, message) -> None:
     with pytest.raises(UsageError, match=message):
         fgsm(0.1)(network, x, y)
 
 
 @pytest.mark.parametrize("index", [[0], [0.0, 1.0], [[0, 1]]], ids=str)
-def test_invalid_index(network, index):
+def test_invalid_index(network, index) -> None:
     with pytest.raises(UsageError, match="`index` must be one integer per image"):
         fgsm(0.1)(network, GREY, [0, 1], index=index)
 
 
-def test_dlr_on_two_classes(linear):
+def test_dlr_on_two_classes(linear) -> None:
     with pytest.raises(UsageError, match=r"loss='dlr'.*needs at least 3 classes. Received: a model of 2"):
         fgsm(0.1, loss="dlr")(linear, GREY[:, :4], [0, 1])
 
 
-def test_only_keras_models():
+def test_only_keras_models() -> None:
     with pytest.raises(UsageError, match=r"Only a Keras model or a Classifier.*Received: function.*Attack.perturb"):
         fgsm(0.1)(lambda x: x, GREY, [0, 1])
 
@@ -55,12 +55,12 @@ def test_only_keras_models():
         (lambda x: x * np.nan, "not finite"),
     ],
 )
-def test_invalid_logits(logits_of, message):
+def test_invalid_logits(logits_of, message) -> None:
     with pytest.raises(UsageError, match=message):
         fgsm(0.1)(Classifier(logits_of), np.full((1, 4), 0.2), np.array([0]))
 
 
-def test_images_of_another_shape():
+def test_images_of_another_shape() -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
     with pytest.raises(UsageError, match=r"does not take images of shape \(12,\)\. .*expected axis -1"):
         fgsm(0.1)(model, GREY, [0, 1])

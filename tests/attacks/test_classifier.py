@@ -24,7 +24,7 @@ class Counted(keras.layers.Layer):
         return keras.ops.reshape(x, (-1, 12))[:, :4]
 
 
-def test_attacks_that_differ_in_numbers_or_batch_size_share_a_trace(images, labels):
+def test_attacks_that_differ_in_numbers_or_batch_size_share_a_trace(images, labels) -> None:
     model, attack = Counted(), pgd(0.1, 0.02, 3)
     attack(model, images, labels)
     once = model.traces
@@ -35,13 +35,13 @@ def test_attacks_that_differ_in_numbers_or_batch_size_share_a_trace(images, labe
     assert model.traces > once
 
 
-def test_new_weights_count(network, images, labels):
+def test_new_weights_count(network, images, labels) -> None:
     before = fgsm(0.1)(network, images, labels)
     network.dense[-1].kernel.assign(-network.dense[-1].kernel)
     assert not np.allclose(fgsm(0.1)(network, images, labels), before)
 
 
-def test_weights_and_statistics_are_untouched(images, labels):
+def test_weights_and_statistics_are_untouched(images, labels) -> None:
     layers = keras.layers
     model = keras.Sequential(
         [layers.Conv2D(4, 2), layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5), layers.Dense(4)]
@@ -54,7 +54,7 @@ def test_weights_and_statistics_are_untouched(images, labels):
     np.testing.assert_array_equal(*results)
 
 
-def test_the_cache_lets_a_model_go():
+def test_the_cache_lets_a_model_go() -> None:
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
     fgsm(0.1)(model, np.full((1, 3), 0.5), [0])
     alive = weakref.ref(model)
@@ -77,7 +77,7 @@ class Linear(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("bounds", [(0, 255), (-1, 1), (0.5, 4)])
-def test_bounds_are_the_model_s_and_eps_is_in_units_of_0_to_1(kernels, images, labels, bounds):
+def test_bounds_are_the_model_s_and_eps_is_in_units_of_0_to_1(kernels, images, labels, bounds) -> None:
     kernel = kernels[0][:, :4]
     low, high = bounds
     plain = Linear(kernel)
@@ -89,7 +89,7 @@ def test_bounds_are_the_model_s_and_eps_is_in_units_of_0_to_1(kernels, images, l
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
-def test_probabilities_are_attacked_by_their_logarithms(kernels, images, labels, loss):
+def test_probabilities_are_attacked_by_their_logarithms(kernels, images, labels, loss) -> None:
     """Cross-entropy and margin depend on differences of logits alone, which logarithms of a softmax keep."""
     kernel, attack = kernels[0][:, :4], pgd(0.1, 0.02, 5, loss=loss)
     with pytest.warns(UserWarning, match=r"probabilities.*softmax"):
@@ -97,14 +97,14 @@ def test_probabilities_are_attacked_by_their_logarithms(kernels, images, labels,
     np.testing.assert_allclose(moved, attack(Linear(kernel), images, labels), atol=1e-5)
 
 
-def test_logits_that_sum_to_1_once_are_logits(recwarn):
+def test_logits_that_sum_to_1_once_are_logits(recwarn) -> None:
     model = Linear(np.eye(2, dtype=np.float32))
     assert not Classifier(model).probabilities
     fgsm(0.1)(model, np.array([[0.25, 0.75]]), [0])
     assert not [warning for warning in recwarn if "probabilities" in str(warning.message)]
 
 
-def test_a_function_is_a_classifier(kernels, images, labels):
+def test_a_function_is_a_classifier(kernels, images, labels) -> None:
     kernel = tf.constant(kernels[0][:, :4])
     function = Classifier(lambda x: tf.reshape(x, [-1, 12]) @ kernel)
     attack = mim(0.1, 0.02, 5)
@@ -112,11 +112,11 @@ def test_a_function_is_a_classifier(kernels, images, labels):
 
 
 @pytest.mark.parametrize("bounds", [(1, 0), (0, np.inf), (0, 1, 2), (np.nan, 1)], ids=str)
-def test_invalid_bounds(bounds):
+def test_invalid_bounds(bounds) -> None:
     with pytest.raises(UsageError, match=r"two rising numbers.*Received"):
         Classifier(Linear(np.eye(2)), bounds=bounds)
 
 
-def test_no_classifier():
+def test_no_classifier() -> None:
     with pytest.raises(UsageError, match=r"Keras model or a function\. Received: str"):
         Classifier("model.keras")

@@ -45,7 +45,7 @@ def smallest_by_solver(x, w, gap, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_projection_is_as_short_as_a_solver_finds(norm):
+def test_projection_is_as_short_as_a_solver_finds(norm) -> None:
     """At shares of the way to the farthest corner where no pixel, some and nearly all have met the box."""
     rng = np.random.default_rng(0)
     x, w = rng.random((12, 6)), rng.normal(size=(12, 6)) * rng.choice([0, 1, 10], (12, 6), p=[0.2, 0.4, 0.4])
@@ -66,7 +66,7 @@ def test_projection_is_as_short_as_a_solver_finds(norm):
     scale=st.sampled_from([1.0, 1e-30, 1e30]),
 )
 @settings(deadline=None, max_examples=100)
-def test_projection_lies_in_the_box_on_the_plane_or_at_the_farthest_corner(norm, x, w, gap, scale):
+def test_projection_lies_in_the_box_on_the_plane_or_at_the_farthest_corner(norm, x, w, gap, scale) -> None:
     d = project(x, w * np.float32(scale), gap * np.float32(scale), norm).astype(float)
     assert (x + d >= -1e-7).all()
     assert (x + d <= 1 + 1e-7).all()
@@ -94,7 +94,7 @@ def positions_on_a_line(steps):
 @pytest.mark.parametrize(
     ("norm", "projection"), [("linf", [1 / 3, -1 / 3, 1 / 3, 0]), ("l2", np.array([3, -1, 2, 0]) / 7)]
 )
-def test_linear_model(linear, norm, projection, steps):
+def test_linear_model(linear, norm, projection, steps) -> None:
     """w.x over the dual norm of w away, along the steepest direction; overshooting leaves less than 1%."""
     nearest = min(position for position in positions_on_a_line(steps) if position > 1)
     moved = FAB(1.0, steps, norm=norm)(linear, HALF, ZERO)
@@ -103,7 +103,7 @@ def test_linear_model(linear, norm, projection, steps):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_linear_model_at_the_edge_of_the_box(linear, norm):
+def test_linear_model_at_the_edge_of_the_box(linear, norm) -> None:
     x = np.array([[0.05, 0.1, 0.9, 0.5]], np.float32)
     w = np.array([3.0, -1, 2, 0])
     unbounded = (x[0] @ w) / np.linalg.norm(w, ord={"linf": 1, "l2": 2}[norm])
@@ -153,7 +153,7 @@ def plain_fab(kernels, x, y, steps, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_equals_a_plain_implementation(network, kernels, images, norm):
+def test_equals_a_plain_implementation(network, kernels, images, norm) -> None:
     labels = network(images).numpy().argmax(axis=1)
     moved = FAB(1.0 if norm == "linf" else 9.0, 12, norm=norm, targets=1)(network, images, labels)
     np.testing.assert_allclose(moved, plain_fab(kernels, images, labels, 12, norm), atol=1e-4)
@@ -161,7 +161,7 @@ def test_equals_a_plain_implementation(network, kernels, images, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_eps_only_decides_what_counts(network, images, norm):
+def test_eps_only_decides_what_counts(network, images, norm) -> None:
     labels = network(images).numpy().argmax(axis=1)
     everything = FAB(1.0 if norm == "linf" else 9.0, 8, norm=norm, targets=1)(network, images, labels)
     distance = lengths(everything - images, norm)
@@ -176,7 +176,7 @@ def test_eps_only_decides_what_counts(network, images, norm):
 @pytest.mark.parametrize("norm", NORMS)
 @given(x=arrays(np.float32, (3, 12), elements=st.sampled_from([0.0, 0.004, 0.3, 0.996, 1.0])), eps=st.floats(0.01, 1))
 @settings(deadline=None, max_examples=15)
-def test_stays_in_the_ball_and_in_range_and_leaves_the_label(norm, x, eps):
+def test_stays_in_the_ball_and_in_range_and_leaves_the_label(norm, x, eps) -> None:
     labels = NETWORK(x).numpy().argmax(axis=1)
     moved = FAB(eps, 4, norm=norm, targets=3)(NETWORK, x, labels)
     assert moved.min() >= 0
@@ -195,7 +195,7 @@ NETWORK = dense_network()
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("logits", [lambda x: 0 * x[:, :2], lambda x: tf.constant([[1.0, 0.0]])], ids=["zero", "none"])
-def test_zero_gradient_leaves_the_image(norm, logits):
+def test_zero_gradient_leaves_the_image(norm, logits) -> None:
     x = tf.constant([[0.1, 0.7, 1.0]])
     process = FAB(0.1, norm=norm).process(logits)
     images = Images(x, tf.constant([0]), tf.constant([1]), tf.constant([[0, 0]]))
@@ -206,24 +206,24 @@ def test_zero_gradient_leaves_the_image(norm, logits):
     np.testing.assert_array_equal(process.finish(images, state), x)
 
 
-def test_an_image_misclassified_clean_is_its_own_result(network, images):
+def test_an_image_misclassified_clean_is_its_own_result(network, images) -> None:
     labels = (network(images).numpy().argmax(axis=1) + 1) % 4
     np.testing.assert_array_equal(FAB(0.5, 5)(network, images, labels), images)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_an_image_does_not_know_its_batch(network, images, labels, norm):
+def test_an_image_does_not_know_its_batch(network, images, labels, norm) -> None:
     attack = FAB(0.5, 5, norm=norm, targets=2)
     together = attack(network, images, labels, seed=5)
     uneven = [attack(network, images[i], labels[i], seed=5, index=i) for i in (np.arange(3, 7), np.arange(3))]
     np.testing.assert_allclose(np.concatenate(uneven[::-1]), together, atol=1e-5)
 
 
-def test_there_is_no_noise(network, images, labels):
+def test_there_is_no_noise(network, images, labels) -> None:
     np.testing.assert_array_equal(*(FAB(0.5, 2)(network, images, labels, seed=seed) for seed in (1, 2)))
 
 
-def test_rows_at_different_steps_end_as_they_do_alone(network, images):
+def test_rows_at_different_steps_end_as_they_do_alone(network, images) -> None:
     """And an adversarial image is misclassified, in the ball, and stays as it was shown."""
     labels = network(images).numpy().argmax(axis=1).astype(np.int32)
     targets = network(images).numpy().argsort(axis=1)[:, -2].astype(np.int32)
@@ -256,6 +256,6 @@ def test_rows_at_different_steps_end_as_they_do_alone(network, images):
 
 
 @pytest.mark.parametrize("options", [{"targets": 0}, {"norm": "l1"}, {"steps": 0}], ids=str)
-def test_invalid_values_are_named(options):
+def test_invalid_values_are_named(options) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         FAB(0.1, **options)

@@ -15,7 +15,7 @@ rows = arrays(np.float32, 5, elements=st.floats(-20, 20, width=16), unique=True)
 
 @given(z=rows, label=st.integers(0, 4))
 @settings(deadline=None, max_examples=50)
-def test_definitions(z, label):
+def test_definitions(z, label) -> None:
     def value(loss):
         return loss(tf.constant(z[None]), tf.constant([label])).numpy()[0]
 
@@ -37,19 +37,19 @@ def gradient(loss, logits, labels):
     return tape.gradient(value, logits).numpy()
 
 
-def test_large_logits_silence_the_cross_entropy_alone():
+def test_large_logits_silence_the_cross_entropy_alone() -> None:
     logits = [[900.0, 100.0, 0.0, -50.0]]
     assert not gradient(cross_entropy, logits, [0]).any()
     assert gradient(margin, logits, [0]).any()
     assert gradient(dlr, logits, [0]).any()
 
 
-def test_dlr_ignores_shift_and_scale():
+def test_dlr_ignores_shift_and_scale() -> None:
     logits, labels = tf.random.stateless_normal([6, 5], [1, 2]), tf.constant([0, 1, 2, 3, 4, 0])
     np.testing.assert_allclose(dlr(100 * logits + 7, labels), dlr(logits, labels), rtol=1e-4)
 
 
-def test_targeted_dlr_moves_a_target_that_ranks_third():
+def test_targeted_dlr_moves_a_target_that_ranks_third() -> None:
     """The plain DLR is constantly 1 there, so it has no gradient."""
     logits, target = [[3.0, 2.0, 1.0, 0.0]], [2]
     np.testing.assert_allclose(gradient(dlr, logits, target), 0.0, atol=1e-6)
@@ -57,13 +57,13 @@ def test_targeted_dlr_moves_a_target_that_ranks_third():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_logits_have_finite_gradients(loss):
+def test_equal_logits_have_finite_gradients(loss) -> None:
     for objective in LOSSES[loss]:
         assert np.isfinite(gradient(objective, [[1.0] * 4], [0])).all()
 
 
 @pytest.mark.parametrize(("loss", "classes"), [(dlr, 3), (targeted_dlr, 4)])
-def test_dlr_needs_classes(loss, classes):
+def test_dlr_needs_classes(loss, classes) -> None:
     loss(tf.zeros([1, classes]), tf.constant([0]))
     with pytest.raises(UsageError, match=rf"at least {classes} classes\. Received: logits of {classes - 1}"):
         loss(tf.zeros([1, classes - 1]), tf.constant([0]))

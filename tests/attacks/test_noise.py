@@ -14,7 +14,7 @@ traced = tf.function(uniforms, autograph=False)  # where constants of 64 bits ar
 
 
 @pytest.mark.parametrize("function", [uniforms, traced])
-def test_splitmix64(function):
+def test_splitmix64(function) -> None:
     """The first numbers of the seed 0 are published with the generator."""
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
     numbers = function(tf.constant([[0, 0]]), 0, 4).numpy()[0]
@@ -22,7 +22,7 @@ def test_splitmix64(function):
 
 
 @pytest.mark.parametrize("function", [uniforms, traced])
-def test_splitmix64_in_python(function):
+def test_splitmix64_in_python(function) -> None:
     def mix(bits):
         bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
@@ -37,7 +37,7 @@ def test_splitmix64_in_python(function):
     np.testing.assert_array_equal(function(tf.constant(seeds), tf.constant(count), 5) * 2**24, expected)
 
 
-def test_uniform_in_the_unit_interval():
+def test_uniform_in_the_unit_interval() -> None:
     numbers = uniforms(NEIGHBOURS, 3, 40).numpy()
     assert numbers.min() >= 0
     assert numbers.max() < 1
@@ -57,7 +57,7 @@ def test_uniform_in_the_unit_interval():
     ],
     ids=["step", "first seed", "second seed", "place"],
 )
-def test_neighbours_are_unrelated(other):
+def test_neighbours_are_unrelated(other) -> None:
     """Of n independent pairs the correlation is normal with deviation 1 / sqrt(n), here also of the squared numbers."""
     numbers, others = uniforms(NEIGHBOURS, 3, 40).numpy().ravel() - 0.5, other().numpy().ravel() - 0.5
     for power in (1, 2):
@@ -66,7 +66,7 @@ def test_neighbours_are_unrelated(other):
     assert chisquare(pairs.ravel()).pvalue > 0.001
 
 
-def test_a_row_depends_on_its_own_seed_and_step_alone():
+def test_a_row_depends_on_its_own_seed_and_step_alone() -> None:
     seeds, count = NEIGHBOURS[:6], tf.constant([0, 0, 5, 1, 5000, 2])
     together = uniforms(seeds, count, 7).numpy()
     for i in range(6):
@@ -75,7 +75,7 @@ def test_a_row_depends_on_its_own_seed_and_step_alone():
     np.testing.assert_array_equal(uniforms(seeds, count, 3), together[:, :3])
 
 
-def test_normals():
+def test_normals() -> None:
     numbers = normals(NEIGHBOURS, 0, 25).numpy()
     assert kstest(numbers.ravel(), "norm").pvalue > 0.01
     assert abs(np.corrcoef(numbers[:, 1:].ravel(), numbers[:, :-1].ravel())[0, 1]) < 3.5 / numbers[:, 1:].size ** 0.5

@@ -36,7 +36,7 @@ def labels(network, images):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_loss_is_at_least_theirs(network, images, labels, name):
+def test_loss_is_at_least_theirs(network, images, labels, name) -> None:
     make, module, _ = PEERS[name]
     pytest.importorskip(module)
 

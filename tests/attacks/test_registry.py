@@ -30,7 +30,7 @@ from racl_tf.settings import paper_settings
 EPS, STEP = 8 / 255, 2 / 255
 
 
-def test_standard_suite():
+def test_standard_suite() -> None:
     assert standard_suite(EPS, STEP) == {
         "fgsm": GradientAttack(EPS, EPS, 1),
         "mim": GradientAttack(EPS, EPS / 10, 10, decay=1.0),
@@ -40,7 +40,7 @@ def test_standard_suite():
     }
 
 
-def test_names():
+def test_names() -> None:
     for name, attack in standard_suite(EPS, STEP).items():
         assert make_attack(name, EPS, STEP) == (attack,)
     assert make_attack("mim10", EPS, STEP) == make_attack("mim", EPS, STEP)
@@ -49,7 +49,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_autoattack_and_its_parts(norm):
+def test_autoattack_and_its_parts(norm) -> None:
     whole = make_attack("autoattack", EPS, STEP, norm)
     assert whole == autoattack(EPS, norm)
     assert whole == sum((make_attack(part, EPS, STEP, norm) for part in ("apgd", "apgd_t", "fab", "square")), ())
@@ -99,7 +99,7 @@ def test_the_help_of_the_program_lists_the_names() -> None:
 @pytest.mark.parametrize(
     ("name", "near"), [("pgd-20", "pgd20"), ("FGSM7gsm", "fgsm"), ("pgd0", "pgd"), ("mim2x", "mim")]
 )
-def test_unknown_names(name, near):
+def test_unknown_names(name, near) -> None:
     with pytest.raises(UsageError, match=f"Unknown attack {name!r}. Did you mean '{near}"):
         make_attack(name, EPS, STEP)
 

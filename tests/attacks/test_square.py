@@ -42,7 +42,7 @@ def batch(x, y):
     return Images(tf.constant(x), y, y, seeds_of(len(x)))
 
 
-def test_published_schedule():
+def test_published_schedule() -> None:
     """p is halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10000 steps."""
     full, half = Square(0.1, 10000), Square(0.1, 5000, p_init=0.4)
     for number, last in enumerate([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]):
@@ -65,7 +65,7 @@ def test_published_schedule():
         ("l2", (2, 2), 10 * [2]),
     ],
 )
-def test_sides(norm, shape, expected):
+def test_sides(norm, shape, expected) -> None:
     assert Square(0.1, norm=norm)._sides(*shape) == expected
 
 
@@ -80,7 +80,7 @@ def plain_hill(height, width):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 12])
-def test_pattern(side):
+def test_pattern(side) -> None:
     half = side // 2
     expected = np.vstack([plain_hill(half, side), -plain_hill(side - half, side)])
     np.testing.assert_allclose(pattern(side), expected / np.linalg.norm(expected), atol=1e-6)
@@ -157,7 +157,7 @@ def plain_square(x, y, seed, attack):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_equals_the_algorithm_of_the_paper(norm):
+def test_equals_the_algorithm_of_the_paper(norm) -> None:
     attack = Square({"linf": 0.03, "l2": 0.3}[norm], 60, norm=norm)
     moved, accepted = attack(MODEL, PICTURES, LABELS), []
     for x, y, seed, result in zip(PICTURES.astype(float), LABELS, seeds_of(6), moved, strict=True):
@@ -170,7 +170,7 @@ def test_equals_the_algorithm_of_the_paper(norm):
 
 @given(side=st.integers(1, 6), seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=15)
-def test_squares_lie_anywhere_within_the_image(side, seed):
+def test_squares_lie_anywhere_within_the_image(side, seed) -> None:
     edges = np.array([[0.0, 0.0], [1 - 2**-24, 0.0], [0.0, 1 - 2**-24], [1 - 2**-24, 1 - 2**-24]], np.float32)
     numbers = np.concatenate([edges, np.random.default_rng(seed).random((20, 2), np.float32)])
     square = _Square.at(tf.constant(numbers), tf.fill([24], side), HEIGHT, WIDTH)
@@ -186,7 +186,7 @@ def test_squares_lie_anywhere_within_the_image(side, seed):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_candidates_use_all_of_eps(norm):
+def test_candidates_use_all_of_eps(norm) -> None:
     """Where the range cuts nothing: every pixel moves by eps in "linf", and the whole norm is eps in "l2"."""
     process = Square(0.2, 40, norm=norm).process(logits_of)
     images = batch(GREY, LABELS)
@@ -199,7 +199,7 @@ def test_candidates_use_all_of_eps(norm):
         state = process.step(images, tf.fill([6], count), state)
 
 
-def test_reaches_the_corner_that_is_best_for_a_linear_model():
+def test_reaches_the_corner_that_is_best_for_a_linear_model() -> None:
     weights = np.random.default_rng(3).normal(size=(9, 2)).astype(np.float32)
     moved = Square(0.1, 400)(Classifier(lambda x: tf.reshape(x, [-1, 9]) @ weights), GREY[:2, :3, :3, :1], [0, 1])
     away = np.sign(weights[:, 1] - weights[:, 0]).reshape(3, 3, 1)
@@ -207,7 +207,7 @@ def test_reaches_the_corner_that_is_best_for_a_linear_model():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_breaks_what_has_no_gradient(norm):
+def test_breaks_what_has_no_gradient(norm) -> None:
     """A model that rounds its input stops PGD and not Square."""
     model = Classifier(lambda x: logits_of(tf.round(20 * x) / 20))
     labels = model.logits(PICTURES).argmax(axis=1)
@@ -225,7 +225,7 @@ def test_breaks_what_has_no_gradient(norm):
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(deadline=None, max_examples=15)
-def test_stays_in_the_ball_and_in_range(norm, x, eps, seed):
+def test_stays_in_the_ball_and_in_range(norm, x, eps, seed) -> None:
     moved = Square(eps, 12, norm=norm)(BARS, x, [0, 1, 0], seed=seed)
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -234,7 +234,7 @@ def test_stays_in_the_ball_and_in_range(norm, x, eps, seed):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_images_do_not_know_their_batch(norm):
+def test_images_do_not_know_their_batch(norm) -> None:
     attack = Square(0.05, 30, norm=norm, restarts=2)
     together = attack(MODEL, PICTURES, LABELS, seed=5)
     np.testing.assert_array_equal(attack(MODEL, PICTURES, LABELS, seed=5), together)
@@ -244,7 +244,7 @@ def test_images_do_not_know_their_batch(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_rows_may_be_at_different_steps(norm):
+def test_rows_may_be_at_different_steps(norm) -> None:
     """Images that join others after 5 steps, with larger squares then, end as they do alone."""
     eps = {"linf": 0.01, "l2": 0.1}[norm]
     process = Square(eps, 30, norm=norm).process(logits_of)
@@ -266,7 +266,7 @@ def test_rows_may_be_at_different_steps(norm):
         np.testing.assert_allclose(getattr(mixed_state, name), values, atol=1e-5, err_msg=name)
 
 
-def test_one_trace_for_radii_and_batches():
+def test_one_trace_for_radii_and_batches() -> None:
     calls = []
 
     def counted(x):
@@ -291,12 +291,12 @@ def test_one_trace_for_radii_and_batches():
     ],
     ids=str,
 )
-def test_invalid_attacks(change, message):
+def test_invalid_attacks(change, message) -> None:
     with pytest.raises(UsageError, match=message):
         Square(**{"eps": 0.1} | change)
 
 
-def test_only_images_with_three_axes():
+def test_only_images_with_three_axes() -> None:
     model = keras.Sequential([keras.layers.Dense(2)])
     with pytest.raises(UsageError, match=r"squares of images \(H, W, C\).*Received: images of shape \(12,\)"):
         Square(0.1, 3)(model, np.full((2, 12), 0.5), [0, 1])

@@ -30,18 +30,18 @@ def sliced(image, uniform, augmentation):
 
 @settings(deadline=None, max_examples=60)
 @given(uniforms, augmentations)
-def test_a_batch_equals_its_images_sliced_one_by_one(parameters, augmentation):
+def test_a_batch_equals_its_images_sliced_one_by_one(parameters, augmentation) -> None:
     expected = [sliced(image, uniform, augmentation) for image, uniform in zip(IMAGES, parameters, strict=True)]
     np.testing.assert_array_equal(augment(IMAGES, parameters, augmentation), expected)
 
 
 @settings(deadline=None, max_examples=20)
 @given(uniforms)
-def test_no_augmentation_changes_nothing(parameters):
+def test_no_augmentation_changes_nothing(parameters) -> None:
     np.testing.assert_array_equal(augment(IMAGES, parameters, NO_AUGMENTATION), IMAGES)
 
 
-def test_the_middle_crop_is_the_image_and_the_first_is_moved_by_the_padding():
+def test_the_middle_crop_is_the_image_and_the_first_is_moved_by_the_padding() -> None:
     middle_first_middle = np.full((3, 5), 0.5, np.float32)
     middle_first_middle[1, :2] = 0
     cropped = augment(IMAGES, middle_first_middle, Augmentation(crop=2, flip=False)).numpy()
@@ -51,7 +51,7 @@ def test_the_middle_crop_is_the_image_and_the_first_is_moved_by_the_padding():
     assert not cropped[1, :, :2].any()
 
 
-def test_flipping_twice_is_the_identity():
+def test_flipping_twice_is_the_identity() -> None:
     flip = Augmentation(crop=0, flip=True)
     once = augment(IMAGES, np.zeros((3, 5), np.float32), flip)
     assert not np.array_equal(once, IMAGES)
@@ -59,14 +59,14 @@ def test_flipping_twice_is_the_identity():
 
 
 @pytest.mark.parametrize(("centre", "cleared"), [(0.5, 4), (0.0, 2), (0.99, 3)])
-def test_cutout_clears_a_square_that_the_borders_clip(centre, cleared):
+def test_cutout_clears_a_square_that_the_borders_clip(centre, cleared) -> None:
     ones = np.ones((1, 8, 8, 1), np.float32)
     cut = augment(ones, np.full((1, 5), centre, np.float32), Augmentation(crop=0, flip=False, cutout=4)).numpy()
     assert (cut == 0).sum() == cleared**2
 
 
 @pytest.mark.parametrize("sizes", [{"crop": -1}, {"cutout": -2}])
-def test_negative_sizes_are_refused(sizes):
+def test_negative_sizes_are_refused(sizes) -> None:
     with pytest.raises(UsageError, match=r"0 or more\. Received Augmentation"):
         Augmentation(**sizes)
 
@@ -75,5 +75,5 @@ def test_negative_sizes_are_refused(sizes):
     ("name", "crop", "flip"),
     [("digits", 1, False), ("mnist", 4, False), ("emnist/letters", 4, False), ("cifar10", 4, True)],
 )
-def test_characters_are_never_mirrored(name, crop, flip):
+def test_characters_are_never_mirrored(name, crop, flip) -> None:
     assert augmentation_for(name) == Augmentation(crop=crop, flip=flip, cutout=0)

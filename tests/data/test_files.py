@@ -6,7 +6,7 @@ from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
 
 
-def save(path, pixels):
+def save(path, pixels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
 
@@ -24,7 +24,7 @@ def classes(tmp_path):
     return tmp_path
 
 
-def test_a_folder_of_classes_holds_a_fifth_of_each_out(classes):
+def test_a_folder_of_classes_holds_a_fifth_of_each_out(classes) -> None:
     (classes / "cat" / "notes.txt").write_text("not an image")
     (classes / ".cache").mkdir()
     dataset = load_dataset(str(classes))
@@ -36,7 +36,7 @@ def test_a_folder_of_classes_holds_a_fifth_of_each_out(classes):
     assert sorted(pixels) == sorted([*range(0, 50, 10), *range(0, 100, 10)])
 
 
-def test_train_and_test_folders_are_kept_apart_and_one_colour_image_makes_all_rgb(tmp_path):
+def test_train_and_test_folders_are_kept_apart_and_one_colour_image_makes_all_rgb(tmp_path) -> None:
     save(tmp_path / "train" / "a" / "1.PNG", grey(7))
     save(tmp_path / "train" / "b" / "1.bmp", grey(8))
     save(tmp_path / "test" / "b" / "1.png", np.full((3, 2, 3), [1, 2, 3]))
@@ -47,44 +47,44 @@ def test_train_and_test_folders_are_kept_apart_and_one_colour_image_makes_all_rg
     assert dataset.test.y.tolist() == [1]
 
 
-def test_images_of_several_sizes_need_and_follow_image_size(classes):
+def test_images_of_several_sizes_need_and_follow_image_size(classes) -> None:
     save(classes / "cat" / "wide.png", grey(50, 4, 9))
     with pytest.raises(UsageError, match="Pass image_size"):
         load_dataset(str(classes))
     assert load_dataset(str(classes), image_size=(5, 6)).train.x.shape[1:] == (5, 6, 1)
 
 
-def test_an_empty_class_is_named(classes):
+def test_an_empty_class_is_named(classes) -> None:
     (classes / "emu").mkdir()
     with pytest.raises(UsageError, match=r"one sub-folder per class.*Without images: emu"):
         load_dataset(str(classes))
 
 
-def test_a_folder_without_classes_is_refused(tmp_path):
+def test_a_folder_without_classes_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="there are no sub-folders"):
         load_dataset(str(tmp_path))
 
 
-def test_a_class_with_too_few_images_to_hold_one_out_is_refused(classes):
+def test_a_class_with_too_few_images_to_hold_one_out_is_refused(classes) -> None:
     save(classes / "emu" / "1.png", grey(0))
     with pytest.raises(UsageError, match="class 2 has 1"):
         load_dataset(str(classes))
 
 
-def test_a_test_class_without_training_images_is_named(tmp_path):
+def test_a_test_class_without_training_images_is_named(tmp_path) -> None:
     save(tmp_path / "train" / "a" / "1.png", grey(7))
     save(tmp_path / "test" / "z" / "1.png", grey(7))
     with pytest.raises(UsageError, match=r"classes that .* lacks: z"):
         load_dataset(str(tmp_path))
 
 
-def test_a_broken_image_is_named(classes):
+def test_a_broken_image_is_named(classes) -> None:
     (classes / "dog" / "broken.png").write_bytes((classes / "dog" / "01.png").read_bytes()[:40])
     with pytest.raises(UsageError, match=r"Cannot read the image .*broken\.png"):
         load_dataset(str(classes))
 
 
-def test_sixteen_bit_images_are_refused_as_they_would_be_clipped(classes):
+def test_sixteen_bit_images_are_refused_as_they_would_be_clipped(classes) -> None:
     Image.fromarray(np.full((3, 2), 40_000, np.uint16)).save(classes / "dog" / "deep.png")
     with pytest.raises(UsageError, match=r"8-bit.*deep\.png"):
         load_dataset(str(classes))
@@ -95,7 +95,7 @@ def arrays(count, classes=2):
     return x, np.arange(count) % classes
 
 
-def test_an_archive_with_test_images_is_read_as_it_is(tmp_path):
+def test_an_archive_with_test_images_is_read_as_it_is(tmp_path) -> None:
     x, y = arrays(10, 5)
     np.savez(tmp_path / "set.npz", x=x / 255, y=y, x_test=x[:2], y_test=y[:2])
     dataset = load_dataset(str(tmp_path / "set.npz"))
@@ -105,7 +105,7 @@ def test_an_archive_with_test_images_is_read_as_it_is(tmp_path):
     assert dataset.class_names == ("0", "1", "2", "3", "4")
 
 
-def test_an_archive_without_test_images_holds_a_fifth_out(tmp_path):
+def test_an_archive_without_test_images_holds_a_fifth_out(tmp_path) -> None:
     x, y = arrays(20)
     np.savez(tmp_path / "set.npz", x=x, y=y)
     dataset = load_dataset(str(tmp_path / "set.npz"), image_size=6)
@@ -123,14 +123,14 @@ def test_an_archive_without_test_images_holds_a_fifth_out(tmp_path):
         ({"x": arrays(4)[0] * 2.0, "y": arrays(4)[1]}, r"in \[0, 1\]"),
     ],
 )
-def test_archives_that_hold_no_dataset_are_refused(tmp_path, held, message):
+def test_archives_that_hold_no_dataset_are_refused(tmp_path, held, message) -> None:
     np.savez(tmp_path / "set.npz", **held)
     with pytest.raises(UsageError, match=message):
         load_dataset(str(tmp_path / "set.npz"))
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
-def test_what_is_no_archive_is_refused(tmp_path, content):
+def test_what_is_no_archive_is_refused(tmp_path, content) -> None:
     if content:
         (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(UsageError, match=r"Cannot read .*set\.npz"):

@@ -29,12 +29,12 @@ def labels(*values):
         (grey(2), np.zeros((2, 1), np.int32), r"shape \(2, 1\)"),
     ],
 )
-def test_what_is_no_image_set_is_refused(x, y, message):
+def test_what_is_no_image_set_is_refused(x, y, message) -> None:
     with pytest.raises(UsageError, match=message):
         ImageSet(x, y)
 
 
-def test_every_byte_maps_to_its_fraction_of_255():
+def test_every_byte_maps_to_its_fraction_of_255() -> None:
     data = ImageSet(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1), np.zeros(256, np.int32))
     images = data.images()
     assert images.dtype == np.float32
@@ -42,7 +42,7 @@ def test_every_byte_maps_to_its_fraction_of_255():
     assert (images.min(), images.max()) == (0, 1)
 
 
-def test_take_and_images_follow_the_order_of_indices():
+def test_take_and_images_follow_the_order_of_indices() -> None:
     x = np.linspace(0, 1, 4, dtype=np.float32).reshape(4, 1, 1, 1)
     data = ImageSet(x, labels(0, 1, 2, 3))
     assert data.take([2, 0]).y.tolist() == [2, 0]
@@ -51,7 +51,7 @@ def test_take_and_images_follow_the_order_of_indices():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_mean_and_std_are_those_of_the_training_images_in_unit_range(dtype):
+def test_mean_and_std_are_those_of_the_training_images_in_unit_range(dtype) -> None:
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (20, 5, 4, 3))
     pixels[..., 2] = 77
@@ -65,12 +65,12 @@ def test_mean_and_std_are_those_of_the_training_images_in_unit_range(dtype):
     assert dataset.num_classes == 1
 
 
-def test_labels_beyond_the_class_names_are_refused():
+def test_labels_beyond_the_class_names_are_refused() -> None:
     with pytest.raises(UsageError, match=r"'two' has 2 classes.*0\.\.1.*test label 2"):
         Dataset("two", ImageSet(grey(2), labels(0, 1)), ImageSet(grey(2), labels(0, 2)), ("a", "b"))
 
 
-def test_training_and_test_images_must_have_one_shape():
+def test_training_and_test_images_must_have_one_shape() -> None:
     wide = np.zeros((1, 2, 3, 1), np.uint8)
     with pytest.raises(UsageError, match=r"\(2, 2, 1\) and \(2, 3, 1\)"):
         Dataset("odd", ImageSet(grey(1), labels(0)), ImageSet(wide, labels(0)), ("a",))

@@ -26,7 +26,7 @@ def first(stream, count):
     return [tf.nest.map_structure(np.array, element) for element in islice(stream, count)]
 
 
-def assert_same(elements, others):
+def assert_same(elements, others) -> None:
     assert len(elements) == len(others)
     for one, other in zip(tf.nest.flatten(elements), tf.nest.flatten(others), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -37,7 +37,7 @@ def digest(elements):
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_stream_from_a_later_epoch_continues_the_stream_from_the_start(epochs):
+def test_a_stream_from_a_later_epoch_continues_the_stream_from_the_start(epochs) -> None:
     def stream(first_epoch):
         return batches(noise(), 4, seed=3, augmentation=AUGMENTATION, first_epoch=first_epoch)
 
@@ -45,28 +45,28 @@ def test_a_stream_from_a_later_epoch_continues_the_stream_from_the_start(epochs)
     assert_same(first(stream(0), (epochs + 2) * steps)[epochs * steps :], first(stream(epochs), 2 * steps))
 
 
-def test_a_search_resumes_exactly_where_the_halves_differ_in_length():
+def test_a_search_resumes_exactly_where_the_halves_differ_in_length() -> None:
     def stream(first_epoch):
         return search_batches(noise(11), noise(18, 1), 4, seed=3, augmentation=AUGMENTATION, first_epoch=first_epoch)
 
     assert_same(first(stream(0), 11)[2 * 3 :], first(stream(3), 5))
 
 
-def test_an_epoch_holds_every_image_once_up_to_the_remainder_and_epochs_differ():
+def test_an_epoch_holds_every_image_once_up_to_the_remainder_and_epochs_differ() -> None:
     orders = [np.concatenate([y for _, y in first(batches(noise(), 4, seed=0, first_epoch=e), 5)]) for e in (0, 1)]
     for order in orders:
         assert len(set(order.tolist())) == 20
     assert not np.array_equal(*orders)
 
 
-def test_without_shuffling_and_augmentation_the_images_come_as_they_are():
+def test_without_shuffling_and_augmentation_the_images_come_as_they_are() -> None:
     data = noise()
     elements = first(batches(data, 5, seed=0, shuffle=False), 8)
     assert np.concatenate([y for _, y in elements]).tolist() == 2 * list(range(20))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in elements[:4]]), data.images(range(20)))
 
 
-def test_the_augmentation_of_an_image_depends_on_seed_epoch_and_image_not_on_its_batch():
+def test_the_augmentation_of_an_image_depends_on_seed_epoch_and_image_not_on_its_batch() -> None:
     data = noise()
     parameters = tf.random.stateless_uniform([len(data), 5], fold(5, "data/augmentation", 2))
     expected = augment(data.images(), parameters, AUGMENTATION).numpy()
@@ -75,17 +75,17 @@ def test_the_augmentation_of_an_image_depends_on_seed_epoch_and_image_not_on_its
             np.testing.assert_array_equal(x, expected[y])
 
 
-def test_seeds_differ():
+def test_seeds_differ() -> None:
     one, other = (first(batches(noise(), 4, seed=seed), 5) for seed in (0, 1))
     assert digest(one) != digest(other)
 
 
-def test_float_images_pass_unchanged():
+def test_float_images_pass_unchanged() -> None:
     data = ImageSet(noise().images(), noise().y)
     assert_same(first(batches(data, 4, seed=0), 5), first(batches(noise(), 4, seed=0), 5))
 
 
-def test_search_pairs_independent_orders_of_the_two_sets():
+def test_search_pairs_independent_orders_of_the_two_sets() -> None:
     data = noise()
     elements = first(search_batches(data, data, 11, seed=0), 2)
     weights, architecture = (np.concatenate([pair[side][1] for pair in elements]) for side in (0, 1))
@@ -93,7 +93,7 @@ def test_search_pairs_independent_orders_of_the_two_sets():
     assert not np.array_equal(weights, architecture)
 
 
-def test_the_stream_has_static_shapes_no_end_and_no_images_in_its_graph():
+def test_the_stream_has_static_shapes_no_end_and_no_images_in_its_graph() -> None:
     data = ImageSet(np.zeros((4096, 16, 16, 1), np.uint8), np.zeros(4096, np.int32))
     stream = batches(data, 8, seed=0)
     assert stream.element_spec == (tf.TensorSpec((8, 16, 16, 1), tf.float32), tf.TensorSpec((8,), tf.int32))
@@ -103,12 +103,12 @@ def test_the_stream_has_static_shapes_no_end_and_no_images_in_its_graph():
 
 
 @pytest.mark.parametrize("batch_size", [0, 23])
-def test_batch_sizes_that_no_epoch_fills_are_refused(batch_size):
+def test_batch_sizes_that_no_epoch_fills_are_refused(batch_size) -> None:
     with pytest.raises(UsageError, match=f"batch size of 1 to 22, .* Received {batch_size}"):
         batches(noise(), batch_size, seed=0)
 
 
-def test_keras_fits_on_it():
+def test_keras_fits_on_it() -> None:
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(22)])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer="sgd")
     history = model.fit(batches(noise(), 4, seed=0), steps_per_epoch=5, epochs=2, verbose=0)
@@ -132,7 +132,7 @@ def distributed_digest():
     )
 
 
-def test_another_process_with_two_replicas_receives_the_same_batches():
+def test_another_process_with_two_replicas_receives_the_same_batches() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, __file__]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

@@ -40,7 +40,7 @@ class PicturesForTests(tfds.core.GeneratorBasedBuilder):
     ("config", "train", "test", "value"),
     [("train", 18, 2, 0), ("train+validation", 20, 20, 1), ("train+validation+test", 20, 20, 2)],
 )
-def test_the_test_images_come_from_test_or_validation_or_are_held_out(tmp_path, config, train, test, value):
+def test_the_test_images_come_from_test_or_validation_or_are_held_out(tmp_path, config, train, test, value) -> None:
     dataset = load_dataset(f"pictures_for_tests/{config}", data_dir=tmp_path, image_size=4)
     assert (len(dataset.train), len(dataset.test)) == (train, test)
     assert dataset.test.x.shape[1:] == (4, 4, 3)
@@ -49,17 +49,17 @@ def test_the_test_images_come_from_test_or_validation_or_are_held_out(tmp_path, 
     assert np.bincount(dataset.test.y).tolist() == [test // 2, test // 2]
 
 
-def test_pictures_of_several_sizes_need_image_size(tmp_path):
+def test_pictures_of_several_sizes_need_image_size(tmp_path) -> None:
     with pytest.raises(UsageError, match="Pass image_size"):
         load_dataset("pictures_for_tests/train", data_dir=tmp_path)
 
 
-def test_a_set_without_training_images_is_refused(tmp_path):
+def test_a_set_without_training_images_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="no train split, only test"):
         load_dataset("pictures_for_tests/test", data_dir=tmp_path)
 
 
-def test_a_failed_download_says_why_where_and_what_to_do(tmp_path, monkeypatch):
+def test_a_failed_download_says_why_where_and_what_to_do(tmp_path, monkeypatch) -> None:
     def fail(builder):
         raise ConnectionError("no route to host\nand a long trace")
 
@@ -82,14 +82,14 @@ def test_a_failed_download_says_why_where_and_what_to_do(tmp_path, monkeypatch):
         ("imdb_reviews", "'imdb_reviews' does not classify images"),
     ],
 )
-def test_names_that_lead_to_no_images_are_refused(tmp_path, name, message):
+def test_names_that_lead_to_no_images_are_refused(tmp_path, name, message) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         load_dataset(name, data_dir=tmp_path)
     assert len(str(caught.value)) < 700
 
 
 @needs_prepared_sets
-def test_cifar10_has_its_published_statistics():
+def test_cifar10_has_its_published_statistics() -> None:
     dataset = load_dataset("cifar10", data_dir=os.environ["RACL_TF_DATA_DIR"])
     assert dataset.train.x.shape == (50_000, 32, 32, 3)
     assert dataset.test.x.shape == (10_000, 32, 32, 3)
@@ -102,7 +102,7 @@ def test_cifar10_has_its_published_statistics():
 
 
 @needs_prepared_sets
-def test_mnist_has_its_published_statistics():
+def test_mnist_has_its_published_statistics() -> None:
     dataset = load_dataset("mnist", data_dir=os.environ["RACL_TF_DATA_DIR"])
     assert dataset.train.x.shape == (60_000, 28, 28, 1)
     assert len(dataset.test) == 10_000

@@ -46,7 +46,7 @@ def outcome(model, data, eps):
 
 
 @pytest.mark.parametrize(("make", "eps"), [(functional, 0.05), (sequential, 0.05), (ours, 1.0)])
-def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, tmp_path):
+def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, tmp_path) -> None:
     keras.utils.set_random_seed(0)
     model = make()
     model.save(tmp_path / "model.keras")
@@ -67,14 +67,14 @@ def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, t
             np.testing.assert_array_equal(found.outcomes[attack].steps, outcomes.steps, err_msg=f"{name} {attack}")
 
 
-def test_bounds_are_passed_on(data, tmp_path):
+def test_bounds_are_passed_on(data, tmp_path) -> None:
     model = functional()
     model.save(tmp_path / "model.keras")
     loaded = load_classifier(tmp_path / "model.keras", bounds=(-1, 3))
     np.testing.assert_allclose(loaded.logits(data[0]), model(4 * data[0] - 1), rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_what_is_no_model_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"no model '.*missing.keras'"):
         load_classifier(tmp_path / "missing.keras")
     (tmp_path / "empty").mkdir()
@@ -85,7 +85,7 @@ def test_what_is_no_model_is_refused(tmp_path):
         load_classifier(tmp_path / "text.keras")
 
 
-def test_a_lambda_layer_is_not_executed(tmp_path):
+def test_a_lambda_layer_is_not_executed(tmp_path) -> None:
     model = keras.Sequential([keras.Input((4,)), LAYERS.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "lambda.keras")
     with pytest.raises(UsageError, match=r"cannot be loaded.*[Ll]ambda"):
@@ -101,7 +101,7 @@ def test_a_lambda_layer_is_not_executed(tmp_path):
     ],
     ids=str,
 )
-def test_signatures_that_do_not_fit(signatures, message, tmp_path):
+def test_signatures_that_do_not_fit(signatures, message, tmp_path) -> None:
     module = tf.Module()
     spec = tf.TensorSpec([None, 4], tf.float32)
 
@@ -120,7 +120,7 @@ def test_signatures_that_do_not_fit(signatures, message, tmp_path):
         load_classifier(tmp_path / "saved")
 
 
-def test_a_damaged_file_and_wrong_bounds_are_told_apart(tmp_path):
+def test_a_damaged_file_and_wrong_bounds_are_told_apart(tmp_path) -> None:
     ours().save(path := tmp_path / "model.keras")
     with pytest.raises(UsageError, match=r"^`bounds` must be two rising numbers"):
         load_classifier(path, bounds=(1, 0))
@@ -132,13 +132,13 @@ def test_a_damaged_file_and_wrong_bounds_are_told_apart(tmp_path):
         load_classifier(tmp_path / "model.json")
 
 
-def test_images_of_another_size_are_refused():
+def test_images_of_another_size_are_refused() -> None:
     """Which a network that pools over all pixels would take in silence."""
     with pytest.raises(UsageError, match=r"for images of shape \(8, 8, 3\)\. Received: \(32, 32, 3\)"):
         evaluate(ours(), (np.zeros([1, 32, 32, 3], np.float32), np.zeros(1, np.int32)), {"pgd": pgd(0.1, 0.1, 1)})
 
 
-def test_networks_are_known_to_keras_once_the_package_is_imported(tmp_path):
+def test_networks_are_known_to_keras_once_the_package_is_imported(tmp_path) -> None:
     ours().save(tmp_path / "model.keras")
     code = f"import racl_tf.networks, keras; keras.saving.load_model({str(tmp_path / 'model.keras')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -78,7 +78,7 @@ def noisy():
     return lambda x: x + keras.random.normal(tf.shape(x), stddev=0.1, seed=generator)
 
 
-def test_a_robust_model_passes_every_check(digits, plain):
+def test_a_robust_model_passes_every_check(digits, plain) -> None:
     robust = trained(digits, adversarially=True, epochs=8)
     attacks = {"pgd": pgd(EPS, EPS / 4, 20)}
     first, second = (evaluate(model, digits.test, attacks, progress=False) for model in (robust, plain))
@@ -93,11 +93,11 @@ def test_a_robust_model_passes_every_check(digits, plain):
     }  # fmt: skip
 
 
-def test_a_fragile_model_passes_every_check(digits, plain, other):
+def test_a_fragile_model_passes_every_check(digits, plain, other) -> None:
     assert check_for_masking(plain, digits.test, transfer_from=other, **OPTIONS).suspicious == ()
 
 
-def test_a_model_that_knows_one_class_is_not_taken_for_a_masked_one(digits):
+def test_a_model_that_knows_one_class_is_not_taken_for_a_masked_one(digits) -> None:
     """Its images stand at every radius, since grey is of their class too."""
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
     model.layers[-1].bias.assign(20.0 * np.eye(10)[6])
@@ -130,7 +130,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_masked_gradients_are_found_by_the_checks_for_them(digits, plain, other, case):
+def test_masked_gradients_are_found_by_the_checks_for_them(digits, plain, other, case) -> None:
     make, fires, silent = CASES[case]
     report = check_for_masking(make(plain), digits.test, transfer_from=other, **OPTIONS)
     assert fires <= set(report.suspicious)
@@ -157,7 +157,7 @@ def brightness(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.2), ("l2", 0.8)])
-def test_a_linear_model_hides_nothing(norm, eps):
+def test_a_linear_model_hides_nothing(norm, eps) -> None:
     """L2 reaches a distance in L-infinity times the root of the number of pixels, 4."""
     report = check_for_masking(Threshold(), brightness(40), eps=eps, norm=norm, progress=False)
     assert [check.count for check in report if check.name != "noise"] == [0] * 9
@@ -166,14 +166,14 @@ def test_a_linear_model_hides_nothing(norm, eps):
     assert report["transfer"].verdict == "not applicable"
 
 
-def test_noise_is_as_strong_as_an_attack_without_gradients():
+def test_noise_is_as_strong_as_an_attack_without_gradients() -> None:
     """Draws reach means 0.05 away at most, an attack 0.2."""
     for hide, verdict in ((tf.identity, "pass"), (tf.stop_gradient, "suspicious")):
         report = check_for_masking(Masking(Threshold(), hide), brightness(200), eps=0.2, progress=False)
         assert report["noise"].verdict == verdict
 
 
-def test_chance_falls_late_and_differs():
+def test_chance_falls_late_and_differs() -> None:
     """Wrong one time in 50 everywhere: within 20 steps, 21 looks, 35% fall; after them and by 100 steps, 52%."""
     x, y = np.zeros((120, 4, 4, 1), np.float32), np.zeros(120, int)
     report = check_for_masking(Masking(Threshold(), logits=wrong_one_time_in_fifty()), (x, y), eps=0.01, progress=False)
@@ -182,7 +182,7 @@ def test_chance_falls_late_and_differs():
     assert {"more steps", "randomness"} <= set(report.suspicious)
 
 
-def test_sets_arrays_and_batch_sizes_give_the_same(digits, plain):
+def test_sets_arrays_and_batch_sizes_give_the_same(digits, plain) -> None:
     images = ImageSet(digits.test.x[:50], digits.test.y[:50])
     options = {"images": 30, "eps": EPS, "progress": False}
     by_set = check_for_masking(plain, images, batch_size=7, **options)
@@ -194,19 +194,19 @@ def test_sets_arrays_and_batch_sizes_give_the_same(digits, plain):
     ("options", "message"),
     [({"images": 0}, "`images`.*Received: 0"), ({"norm": "l1"}, "Unknown norm 'l1'"), ({"eps": 2.0}, "eps=2.0")],
 )
-def test_invalid_requests(options, message):
+def test_invalid_requests(options, message) -> None:
     with pytest.raises(UsageError, match=message):
         check_for_masking(Threshold(), brightness(4), progress=False, **options)
 
 
-def test_a_model_that_is_always_wrong_leaves_nothing_to_check():
+def test_a_model_that_is_always_wrong_leaves_nothing_to_check() -> None:
     x, y = brightness(4)
     report = check_for_masking(Threshold(), (x, 1 - y), progress=False)
     assert report.images == 0
     assert {check.verdict for check in report} == {"not applicable"}
 
 
-def test_inputs_that_are_no_images_are_checked_without_squares(digits):
+def test_inputs_that_are_no_images_are_checked_without_squares(digits) -> None:
     x, y = digits.test.images()[:60].reshape(60, -1), digits.test.y[:60]
     kernel = digits.train.images().reshape(-1, 64).T @ np.eye(10)[digits.train.y] / np.bincount(digits.train.y)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])  # nearest mean of a class

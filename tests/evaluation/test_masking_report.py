@@ -12,7 +12,7 @@ from racl_tf.evaluation import MaskingCheck, MaskingReport
     ("count", "images", "verdict"),
     [(0, 0, "not applicable"), (0, 100, "pass"), (5, 100, "pass"), (9, 100, "pass"), (13, 100, "suspicious")],
 )
-def test_a_verdict_leaves_room_for_chance(count, images, verdict):
+def test_a_verdict_leaves_room_for_chance(count, images, verdict) -> None:
     """The Wilson interval of 9 of 100 begins at 4.8%, that of 13 of 100 at 7.8%."""
     assert MaskingCheck("more steps", "", count, images, 0.05, "").verdict == verdict
 
@@ -27,7 +27,7 @@ REPORT = MaskingReport(
 )  # fmt: skip
 
 
-def test_what_is_shown_and_recorded():
+def test_what_is_shown_and_recorded() -> None:
     shown = str(REPORT)
     assert REPORT.suspicious == ("randomness",)
     assert "3 of 10" in shown

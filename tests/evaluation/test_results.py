@@ -35,7 +35,7 @@ def evaluation():
     )
 
 
-def test_figures(evaluation):
+def test_figures(evaluation) -> None:
     np.testing.assert_array_equal(evaluation.worst_case, [True, False, False, True, False])
     assert [evaluation.count(name) for name in ("clean", "fgsm", "pgd20", "worst_case")] == [4, 3, 3, 2]
     assert evaluation.accuracy() == 0.8
@@ -45,12 +45,12 @@ def test_figures(evaluation):
     assert evaluation.interval("fgsm") == wilson_interval(3, 5)
 
 
-def test_unknown_name(evaluation):
+def test_unknown_name(evaluation) -> None:
     with pytest.raises(UsageError, match=r"Unknown attack 'pgd10'. Did you mean 'pgd20'"):
         evaluation.accuracy("pgd10")
 
 
-def test_results_file(evaluation, tmp_path):
+def test_results_file(evaluation, tmp_path) -> None:
     evaluation.save(tmp_path / "results.json")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["images"] == 5
@@ -64,7 +64,7 @@ def test_results_file(evaluation, tmp_path):
     }  # fmt: skip
 
 
-def test_no_rate_among_no_images():
+def test_no_rate_among_no_images() -> None:
     wrong = np.ones(3, np.int32)
     none = Evaluation(0 * wrong, wrong, 2, {"fgsm": outcomes([1, 1, 0])}, {"fgsm": (fgsm(0.1),)}, seed=0)
     assert none.count("fgsm") == 0
@@ -72,7 +72,7 @@ def test_no_rate_among_no_images():
     assert none.to_dict()["results"]["fgsm"]["success_rate"] is None
 
 
-def test_text(evaluation):
+def test_text(evaluation) -> None:
     lines = str(evaluation).splitlines()
     rows = {cells[0]: cells[1:] for cells in (line.strip("|").replace("|", " ").split() for line in lines)}
     assert rows["clean"] == ["4", "80.00", "37.55", "to", "96.38"]
@@ -93,7 +93,7 @@ def ensemble():
     )
 
 
-def test_an_ensemble_says_what_is_robust_after_each_attack(ensemble):
+def test_an_ensemble_says_what_is_robust_after_each_attack(ensemble) -> None:
     """With 3 classes there are 2 targets, so the first attack has 2 runs."""
     assert ensemble.stages("both") == [2, 1]
     rows = {
@@ -108,7 +108,7 @@ def test_an_ensemble_says_what_is_robust_after_each_attack(ensemble):
     assert [(row["kind"], row["correct_after"]) for row in attacks] == [("APGD", 2), ("GradientAttack", 1)]
 
 
-def test_results_conform_to_the_schema(evaluation, ensemble):
+def test_results_conform_to_the_schema(evaluation, ensemble) -> None:
     schema = json.loads(importlib.resources.files("racl_tf.evaluation").joinpath("results.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     for results in (evaluation, ensemble):

@@ -38,7 +38,7 @@ ATTACKS = {"weak": fgsm(0.1), "strong": pgd(0.2, 0.1, 20), "l2": pgd(0.4, 0.1, 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_each_image_is_misclassified_at_its_distance(batch_size):
+def test_each_image_is_misclassified_at_its_distance(batch_size) -> None:
     """In L2 the distance is that in L-infinity times the root of the number of pixels, 4: 0.2, 0.6, 1.2."""
     result = evaluate(Threshold(), (IMAGES, LABELS), ATTACKS, batch_size=batch_size, progress=False)
     assert {name: row.astype(int).tolist() for name, row in result.correct.items()} == {
@@ -51,7 +51,7 @@ def test_each_image_is_misclassified_at_its_distance(batch_size):
     assert result.attacks == {name: (attack,) for name, attack in ATTACKS.items()}
 
 
-def test_worst_case_is_per_image():
+def test_worst_case_is_per_image() -> None:
     """0.45 is misclassified after the short step, 0.3 after the long one, 0.1 after none."""
     x = np.array([[0.45], [0.3], [0.1]], np.float32)
     attacks = {"short": fgsm(0.1), "long": fgsm(0.25)}
@@ -90,7 +90,7 @@ def wavy():
 @pytest.mark.parametrize(
     "attack", [pgd(0.06, 0.01, 12), mim(0.06, 0.01, 12), pgd(0.1, 0.02, 30, norm="l2")], ids=("pgd", "mim", "l2")
 )
-def test_an_adversarial_image_is_the_first_misclassified_step(wavy, attack, batch_size):
+def test_an_adversarial_image_is_the_first_misclassified_step(wavy, attack, batch_size) -> None:
     """The attack on the image alone, of 1, 2, ... steps, says at which step; its noise does not depend on the steps."""
     model, (x, y) = wavy
     evaluation = evaluate(model, (x, y), {"attack": attack}, batch_size=batch_size, seed=5, progress=False)
@@ -113,7 +113,7 @@ def test_an_adversarial_image_is_the_first_misclassified_step(wavy, attack, batc
     np.testing.assert_array_equal(evaluation.correct["attack"], (expected == -1) & (np.arange(60) < 50))
 
 
-def test_restarts_go_on_with_what_is_robust(wavy):
+def test_restarts_go_on_with_what_is_robust(wavy) -> None:
     """Each restart is the attack with seeds of its own, and breaks more."""
     model, data = wavy
     attacks = {str(restarts): pgd(0.05, 0.02, 3, restarts=restarts) for restarts in (1, 2, 8)}
@@ -127,7 +127,7 @@ def test_restarts_go_on_with_what_is_robust(wavy):
     np.testing.assert_array_equal(eight.passed[:50][eight.is_robust[:50]], 8)
 
 
-def test_an_ensemble_attacks_what_is_robust_to_the_attack_before(wavy):
+def test_an_ensemble_attacks_what_is_robust_to_the_attack_before(wavy) -> None:
     model, data = wavy
     first, second = fgsm(0.06), pgd(0.06, 0.01, 12)
     alone = evaluate(model, data, {"first": first, "second": second}, batch_size=16, progress=False)
@@ -138,7 +138,7 @@ def test_an_ensemble_attacks_what_is_robust_to_the_attack_before(wavy):
     np.testing.assert_array_equal(passed == 2, alone.worst_case[:50])
 
 
-def test_what_is_adversarial_costs_no_more(wavy):
+def test_what_is_adversarial_costs_no_more(wavy) -> None:
     """The images shown are those of the steps that each image withstood and one more, but for the last batches."""
     model, data = wavy
     evaluate(model, data, {}, progress=False)
@@ -151,7 +151,7 @@ def test_what_is_adversarial_costs_no_more(wavy):
     assert needed <= model.shown.numpy() <= 1.1 * needed + 8 * 100
 
 
-def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch):
+def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch) -> None:
     model, data = wavy
     attacks = {"fgsm": fgsm(0.02), "both": (pgd(0.03, 0.01, 10, restarts=2), mim(0.06, 0.01, 5))}
     options = {"batch_size": 8, "seed": 3, "progress": False}
@@ -189,7 +189,7 @@ def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch):
     ],
     ids=("seed", "attack", "data"),
 )
-def test_a_folder_of_another_evaluation_is_refused(wavy, tmp_path, change, message):
+def test_a_folder_of_another_evaluation_is_refused(wavy, tmp_path, change, message) -> None:
     model, data = wavy
     request = {"data": data, "attacks": {"fgsm": fgsm(0.02)}, "seed": 0}
     evaluate(model, **request, folder=tmp_path, progress=False)
@@ -199,13 +199,13 @@ def test_a_folder_of_another_evaluation_is_refused(wavy, tmp_path, change, messa
     assert (tmp_path / "outcomes.npz").read_bytes() == before
 
 
-def test_a_file_that_holds_no_outcomes_is_refused(wavy, tmp_path):
+def test_a_file_that_holds_no_outcomes_is_refused(wavy, tmp_path) -> None:
     (tmp_path / "outcomes.npz").write_text("no")
     with pytest.raises(UsageError, match=r"not an \.npz file"):
         evaluate(wavy[0], wavy[1], {"fgsm": fgsm(0.02)}, folder=tmp_path, progress=False)
 
 
-def test_image_set_equals_its_arrays():
+def test_image_set_equals_its_arrays() -> None:
     pixels = np.round(255 * IMAGES).astype(np.uint8)
     data = ImageSet(pixels, LABELS.astype(np.int32))
     attacks = {"fgsm": fgsm(0.1)}
@@ -215,18 +215,18 @@ def test_image_set_equals_its_arrays():
         np.testing.assert_array_equal(row, from_arrays.correct[name])
 
 
-def test_standard_suite_by_default():
+def test_standard_suite_by_default() -> None:
     result = evaluate(Threshold(), (IMAGES, LABELS), progress=False)
     assert result.names == ("clean", "fgsm", "mim", "pgd10", "pgd20", "pgd100", "worst_case")
     assert result.attacks["pgd20"] == make_attack("pgd20", 8 / 255, 2 / 255)
 
 
-def test_nothing_correct_means_nothing_attacked():
+def test_nothing_correct_means_nothing_attacked() -> None:
     result = evaluate(Threshold(), (IMAGES[:3], np.ones(3, int)), ATTACKS, progress=False)
     assert not any(row.any() for row in result.correct.values())
 
 
-def test_progress_shows_the_robust_accuracy(capsys):
+def test_progress_shows_the_robust_accuracy(capsys) -> None:
     evaluate(Threshold(), (IMAGES, LABELS), {"weak": fgsm(0.1)}, batch_size=3)
     assert "weak: 100%" in (shown := capsys.readouterr().err)
     assert "robust=57.14%" in shown  # 4 of 7
@@ -244,11 +244,11 @@ def test_progress_shows_the_robust_accuracy(capsys):
         ({"batch_size": 0}, "`batch_size`.*Received: 0"),
     ],
 )
-def test_invalid_requests(options, message):
+def test_invalid_requests(options, message) -> None:
     with pytest.raises(UsageError, match=message):
         evaluate(Threshold(), (IMAGES, LABELS), progress=False, **options)
 
 
-def test_labels_of_another_dataset():
+def test_labels_of_another_dataset() -> None:
     with pytest.raises(UsageError, match=r"below the number of classes, 2. Received: a label 9"):
         evaluate(Threshold(), (IMAGES, LABELS + 8), progress=False)

@@ -66,7 +66,7 @@ ENSEMBLE = (fgsm(0.3), pgd(0.3, 0.1, 7, restarts=3))
 
 @pytest.mark.parametrize("attack", [fgsm(0.3), pgd(0.3, 0.1, 10), pgd(0.3, 0.1, 7, restarts=3), ENSEMBLE])
 @pytest.mark.parametrize("batch_size", [2, 100])
-def test_each_image_falls_at_its_distance(attack, batch_size):
+def test_each_image_falls_at_its_distance(attack, batch_size) -> None:
     sweep = sweep_eps(
         Threshold(), (IMAGES, LABELS), attack, (0.04, 0.06, 0.1, 0.16, 0.31), batch_size=batch_size, progress=False
     )
@@ -74,14 +74,14 @@ def test_each_image_falls_at_its_distance(attack, batch_size):
     assert (sweep.clean, sweep.images) == (6, 7)
 
 
-def test_in_l2_distances_are_longer_by_the_root_of_the_pixels():
+def test_in_l2_distances_are_longer_by_the_root_of_the_pixels() -> None:
     sweep = sweep_eps(
         Threshold(), (IMAGES, LABELS), pgd(1.0, 0.3, 10, norm="l2"), (0.19, 0.21, 0.59, 0.61), progress=False
     )
     assert sweep.num_robust == (6, 4, 4, 2)
 
 
-def test_what_a_short_step_broke_stays_broken():
+def test_what_a_short_step_broke_stays_broken() -> None:
     """0.45 is misclassified after a step of 0.1; one of 0.25 goes too far, but its ball holds the adversarial image."""
     x, y = np.array([[0.45], [0.3], [0.1]], np.float32), np.zeros(3, int)
     alone = evaluate(Band(), (x, y), {"long": fgsm(0.25)}, progress=False)
@@ -97,7 +97,7 @@ def test_what_a_short_step_broke_stays_broken():
         lambda eps: (APGD(eps, steps=5, loss="margin", targets=9), fgsm(eps)),
     ],
 )
-def test_a_sweep_is_evaluations_at_each_radius_and_what_fell_before(network, data, plan_at):
+def test_a_sweep_is_evaluations_at_each_radius_and_what_fell_before(network, data, plan_at) -> None:
     """Steps keep their ratio to eps; noise is that of the same image and seed."""
     epsilons = (0.02, 0.05, 0.1, 0.2)
     sweep = sweep_eps(network, data, plan_at(0.5), epsilons, seed=3, batch_size=16, progress=False)
@@ -109,7 +109,7 @@ def test_a_sweep_is_evaluations_at_each_radius_and_what_fell_before(network, dat
     assert [member.eps for member in sweep.attacks] == [0.2] * len(sweep.attacks)
 
 
-def test_all_radii_share_a_trace():
+def test_all_radii_share_a_trace() -> None:
     few, many = Threshold(), Threshold()
     sweep_eps(few, (IMAGES, LABELS), pgd(0.3, 0.1, 3), (0.1,), progress=False)
     sweep_eps(many, (IMAGES, LABELS), pgd(0.3, 0.1, 3), np.linspace(0.01, 0.2, 9).tolist(), progress=False)
@@ -119,7 +119,7 @@ def test_all_radii_share_a_trace():
 @pytest.mark.parametrize(
     "attack", [pgd(0.15, 0.03, 1), mim(0.15, 0.01, 1), pgd(0.4, 0.05, 1, norm="l2", loss="margin")]
 )
-def test_one_long_run_tells_what_short_ones_would(network, data, attack):
+def test_one_long_run_tells_what_short_ones_would(network, data, attack) -> None:
     counts = (1, 2, 3, 5, 8)
     sweep = sweep_steps(network, data, attack, counts, seed=3, batch_size=16, progress=False)
     for steps, num_robust in zip(counts, sweep.num_robust, strict=True):
@@ -128,14 +128,14 @@ def test_one_long_run_tells_what_short_ones_would(network, data, attack):
     assert sweep.num_robust[0] > sweep.num_robust[-1]
 
 
-def test_each_image_falls_after_as_many_steps_as_it_is_away():
+def test_each_image_falls_after_as_many_steps_as_it_is_away() -> None:
     attack = mim(0.5, 0.04, 3)  # steps are all of one sign here: 0.05, 0.15 and 0.3 take 2, 4 and 8 steps
     sweep = sweep_steps(Threshold(), (IMAGES, LABELS), attack, (1, 2, 3, 4, 7, 8), progress=False)
     assert sweep.num_robust == (6, 4, 4, 2, 2, 0)
     assert sweep.attacks[0].steps == 8
 
 
-def test_a_finished_sweep_is_not_repeated(tmp_path):
+def test_a_finished_sweep_is_not_repeated(tmp_path) -> None:
     first = sweep_eps(Threshold(), (IMAGES, LABELS), fgsm(0.1), (0.1, 0.2), progress=False, folder=tmp_path)
     model = Threshold()
     again = sweep_eps(model, (IMAGES, LABELS), fgsm(0.1), (0.1, 0.2), progress=False, folder=tmp_path)
@@ -145,13 +145,13 @@ def test_a_finished_sweep_is_not_repeated(tmp_path):
         sweep_eps(model, (IMAGES, LABELS), fgsm(0.1), (0.1, 0.3), progress=False, folder=tmp_path)
 
 
-def test_an_image_set_will_do():
+def test_an_image_set_will_do() -> None:
     pixels = np.round(255 * IMAGES).astype(np.uint8)
     sweep = sweep_eps(Threshold(), ImageSet(pixels, LABELS.astype(np.int32)), fgsm(0.1), (0.1, 0.2), progress=False)
     assert sweep.num_robust == (4, 2)
 
 
-def test_progress_shows_one_bar(capsys):
+def test_progress_shows_one_bar(capsys) -> None:
     sweep_eps(Threshold(), (IMAGES, LABELS), fgsm(0.1), (0.1, 0.2))
     assert "eps 0.1 to 0.2: 100%" in capsys.readouterr().err
 
@@ -159,7 +159,7 @@ def test_progress_shows_one_bar(capsys):
 SWEEP = Sweep("eps", (0.01, 0.02), (81, 15), clean=100, images=148, attacks=(fgsm(0.02),), seed=5)
 
 
-def test_figures_and_files(tmp_path):
+def test_figures_and_files(tmp_path) -> None:
     assert SWEEP.accuracies == (81 / 148, 15 / 148)
     assert SWEEP.intervals == (wilson_interval(81, 148), wilson_interval(15, 148))
     SWEEP.save(tmp_path / "sweep.csv")
@@ -177,7 +177,7 @@ def test_figures_and_files(tmp_path):
 
 
 @pytest.mark.parametrize("values", [(), (0.2, 0.1), (0.1, 0.1)])
-def test_values_must_rise(values):
+def test_values_must_rise(values) -> None:
     with pytest.raises(UsageError, match="`epsilons` must be one number or several rising ones"):
         sweep_eps(Threshold(), (IMAGES, LABELS), fgsm(0.1), values)
     with pytest.raises(UsageError, match="`steps` must be one number or several rising ones"):
@@ -185,17 +185,17 @@ def test_values_must_rise(values):
 
 
 @pytest.mark.parametrize("attack", [pgd(0.1, 0.1, 2, restarts=2), APGD(0.1, targets=9)])
-def test_steps_are_swept_in_one_run(attack):
+def test_steps_are_swept_in_one_run(attack) -> None:
     with pytest.raises(UsageError, match="needs an attack of one run"):
         sweep_steps(Threshold(), (IMAGES, LABELS), attack)
 
 
-def test_a_radius_outside_the_norm_is_refused():
+def test_a_radius_outside_the_norm_is_refused() -> None:
     with pytest.raises(UsageError, match=r"eps=1\.5"):
         sweep_eps(Threshold(), (IMAGES, LABELS), fgsm(0.1), (0.5, 1.5))
 
 
-def test_the_paper_s_curves_never_rise(network, data):
+def test_the_paper_s_curves_never_rise(network, data) -> None:
     for sweep in (
         sweep_eps(network, data, fgsm(0.03), progress=False),
         sweep_steps(network, data, pgd(0.03, 0.01, 1), progress=False),

@@ -40,7 +40,7 @@ def brute_force(target, eps):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 @pytest.mark.parametrize("eps", [0.04, 0.13, 0.25])
-def test_figures_of_thresholds(batch_size, eps):
+def test_figures_of_thresholds(batch_size, eps) -> None:
     result = transfer(MODELS, MODELS, (IMAGES, LABELS), fgsm(eps), batch_size=batch_size, progress=False)
     for source in MODELS:
         for target in MODELS:
@@ -60,7 +60,7 @@ class Pixel(keras.Model):
         return keras.ops.stack([keras.ops.zeros_like(score), score], axis=1)
 
 
-def test_models_of_other_pixels_are_not_deceived():
+def test_models_of_other_pixels_are_not_deceived() -> None:
     x, y = np.array([[0.6, 0.9], [0.3, 0.4]], np.float32), np.array([1, 0])
     models = {"left": Pixel(0), "right": Pixel(1)}
     result = transfer(models, models, (x, y), fgsm(0.15), progress=False)
@@ -71,7 +71,7 @@ def test_models_of_other_pixels_are_not_deceived():
     }
 
 
-def test_one_source_and_other_targets():
+def test_one_source_and_other_targets() -> None:
     """Table 2: the source need not be a target, and a clean error counts as fallen."""
     result = transfer(
         {"victim": MODELS["dark"]}, {"bright": MODELS["bright"]}, (IMAGES, LABELS), fgsm(0.04), progress=False
@@ -83,7 +83,7 @@ def test_one_source_and_other_targets():
     assert result.interval("victim", "bright") == wilson_interval(5, 7)
 
 
-def test_images_are_crafted_once_for_each_source_and_batch(monkeypatch):
+def test_images_are_crafted_once_for_each_source_and_batch(monkeypatch) -> None:
     crafted = []
 
     def spy(self, model, x, y, *, seed, index):
@@ -97,7 +97,7 @@ def test_images_are_crafted_once_for_each_source_and_batch(monkeypatch):
     assert crafted == [(9, [0, 1, 2, 3]), (9, [4, 5, 6])] * 2
 
 
-def test_classifiers_and_image_sets():
+def test_classifiers_and_image_sets() -> None:
     """A classifier of images in 0..255 is shown the same images; its logits saturate cross-entropy."""
     models = {"bytes": Classifier(Threshold(255 * 0.6), bounds=(0, 255)), "half": MODELS["half"]}
     data = ImageSet(np.round(255 * IMAGES).astype(np.uint8), LABELS.astype(np.int32))
@@ -124,18 +124,18 @@ def sized(*shape, classes=2):
         (MODELS, {"path": "model.keras"}, "'path' cannot be shown the data: .*Received: str"),
     ],
 )
-def test_models_must_fit_before_any_image_is_crafted(sources, targets, message, monkeypatch):
+def test_models_must_fit_before_any_image_is_crafted(sources, targets, message, monkeypatch) -> None:
     monkeypatch.setattr(Attack, "__call__", lambda *_, **__: pytest.fail("an image was crafted"))
     with pytest.raises(UsageError, match=message):
         transfer(sources, targets, (IMAGES, LABELS), fgsm(0.1), progress=False)
 
 
-def test_targeted_attacks_are_refused():
+def test_targeted_attacks_are_refused() -> None:
     with pytest.raises(UsageError, match="targeted=False"):
         transfer(MODELS, MODELS, (IMAGES, LABELS), fgsm(0.1, targeted=True), progress=False)
 
 
-def test_progress_counts_images(capsys):
+def test_progress_counts_images(capsys) -> None:
     transfer(MODELS, MODELS, (IMAGES, LABELS), fgsm(0.1))
     assert "21/21" in capsys.readouterr().err
 
@@ -143,7 +143,7 @@ def test_progress_counts_images(capsys):
 TRANSFER = Transfer({"clean": {"a": 9, "b": 8}, "a": {"a": 1, "b": 5}}, 10, fgsm(0.1), seed=4)
 
 
-def test_tables_and_files(tmp_path):
+def test_tables_and_files(tmp_path) -> None:
     lines = TRANSFER.markdown().splitlines()
     assert lines[0] == "| source \\ target | a | b |"
     assert lines[2:] == ["| clean | 90.00 | 80.00 |", "| a | 10.00 | 50.00 |"]
@@ -159,7 +159,7 @@ def test_tables_and_files(tmp_path):
     assert (record["images"], record["seed"], record["attack"]["eps"], len(record["rows"])) == (10, 4, 0.1, 4)
 
 
-def test_unknown_names():
+def test_unknown_names() -> None:
     with pytest.raises(UsageError, match="Unknown source 'c'"):
         TRANSFER.count("c", "a")
     with pytest.raises(UsageError, match="Unknown target 'clean'"):

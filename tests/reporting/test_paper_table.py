@@ -37,7 +37,7 @@ def read(page: str) -> dict[tuple[str, str], str]:
     return cells
 
 
-def test_a_page_as_it_is_written():
+def test_a_page_as_it_is_written() -> None:
     comparison = PaperTable(
         "Table 4",
         ("PGD-AT", "TRADES", "L2NNN", "RACL"),
@@ -69,12 +69,12 @@ def test_a_page_as_it_is_written():
 
 
 @pytest.mark.parametrize("table", [TABLE_1, TABLE_4])
-def test_every_published_figure_is_read_from_the_page_and_no_measured_one(table):
+def test_every_published_figure_is_read_from_the_page_and_no_measured_one(table) -> None:
     cells = read(of_paper(table).markdown())
     assert {place: float(cell.removeprefix("- / ")) for place, cell in cells.items()} == table
 
 
-def test_groups_of_columns_are_tables_of_their_own():
+def test_groups_of_columns_are_tables_of_their_own() -> None:
     assert of_paper(TABLE_1).blocks == (
         ("Params (M)", "AT: Clean", "AT: FGSM", "AT: MIM", "AT: PGD-20"),
         ("Clean", "FGSM", "MIM", "PGD-10"),
@@ -82,14 +82,14 @@ def test_groups_of_columns_are_tables_of_their_own():
 
 
 @pytest.mark.parametrize(("count", "widths"), [(5, [5]), (6, [3, 3]), (7, [4, 3]), (11, [4, 4, 3])])
-def test_a_wide_table_is_taken_apart_evenly(count, widths):
+def test_a_wide_table_is_taken_apart_evenly(count, widths) -> None:
     blocks = PaperTable("A", ("x",), tuple(map(str, range(count))), {}, {}).blocks
     assert [len(block) for block in blocks] == widths
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["a", "b", "AT: a", "AT: b", "Time (s)", "AT: Size (M)"]), min_size=1, max_size=14))
-def test_blocks_keep_all_columns_in_order_and_groups_apart(columns):
+def test_blocks_keep_all_columns_in_order_and_groups_apart(columns) -> None:
     blocks = PaperTable("A", ("x",), tuple(columns), {}, {}).blocks
     assert [column for block in blocks for column in block] == columns
     for block in blocks:
@@ -99,7 +99,7 @@ def test_blocks_keep_all_columns_in_order_and_groups_apart(columns):
 
 @settings(deadline=None, max_examples=100)
 @given(st.dictionaries(st.sampled_from("abcde"), st.tuples(st.integers(0, 40), st.integers(1, 5)), max_size=5))
-def test_best_is_the_one_above_all_others_or_none(intervals):
+def test_best_is_the_one_above_all_others_or_none(intervals) -> None:
     measured = {(row, "PGD"): Measured(low, low, low + width) for row, (low, width) in intervals.items()}
     above_all = [
         row
@@ -109,14 +109,14 @@ def test_best_is_the_one_above_all_others_or_none(intervals):
     assert [PaperTable("A", tuple("abcde"), ("PGD",), measured, {}).best("PGD")] == (above_all or [None])
 
 
-def test_none_is_best_beside_a_figure_without_interval():
+def test_none_is_best_beside_a_figure_without_interval() -> None:
     measured = {("a", "PGD"): Measured(90.0, 88.0, 92.0), ("b", "PGD"): Measured(10.0, 9.0, 11.0)}
     assert PaperTable("A", ("a", "b", "c"), ("PGD",), measured, {}).best("PGD") == "a"
     measured["c", "PGD"] = Measured(20.0)
     assert PaperTable("A", ("a", "b", "c"), ("PGD",), measured, {}).best("PGD") is None
 
 
-def test_everything_is_in_the_dictionary():
+def test_everything_is_in_the_dictionary() -> None:
     measured = {("RACL", "MNIST"): percent(981, 1000), ("RACL", "CIFAR-100"): Measured(12.0)}
     comparison = of_paper(TABLE_4, measured)
     read_back = json.loads(json.dumps(comparison.to_dict()))
@@ -131,20 +131,20 @@ def test_everything_is_in_the_dictionary():
 
 
 @pytest.mark.parametrize("images", [4, 10, 1000, 10000])
-def test_all_and_none_of_the_images_are_figures_too(images):
+def test_all_and_none_of_the_images_are_figures_too(images) -> None:
     assert percent(0, images).value == 0
     assert percent(images, images).value == 100
 
 
 @pytest.mark.parametrize("figure", [(0.52, 49.0, 55.0), (float("nan"), 49.0, 55.0), (52.0, 55.0, 49.0), (52.0, 49.0)])
-def test_a_figure_lies_in_its_interval(figure):
+def test_a_figure_lies_in_its_interval(figure) -> None:
     with pytest.raises(UsageError, match="interval"):
         Measured(*figure)
 
 
 @pytest.mark.parametrize("of_ours", [True, False])
 @pytest.mark.parametrize(("place", "message"), [(("RACl", "FGSM"), "row 'RACl'"), (("RACL", "FSGM"), "column 'FSGM'")])
-def test_a_name_that_is_not_of_the_table_is_refused(of_ours, place, message):
+def test_a_name_that_is_not_of_the_table_is_refused(of_ours, place, message) -> None:
     figures = ({place: Measured(1.0)}, {}) if of_ours else ({}, {place: 1.0})
     with pytest.raises(UsageError, match=f"Unknown {message}. Did you mean"):
         PaperTable("A", ("RACL",), ("FGSM",), *figures)

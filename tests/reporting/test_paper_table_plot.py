@@ -41,7 +41,7 @@ def marks(axes) -> dict[str, list[list[float]]]:
     return shown
 
 
-def test_figures_are_where_they_belong(figures, tmp_path):
+def test_figures_are_where_they_belong(figures, tmp_path) -> None:
     plot_paper_table(PaperTable("Table 1", ROWS, COLUMNS, OURS, PAPER), tmp_path / "table.png")
     panels = {axes.get_title(): axes for axes in figures[0].axes}
     assert list(panels) == ["AT: Clean", "AT: FGSM", "Clean"]
@@ -59,7 +59,7 @@ def test_figures_are_where_they_belong(figures, tmp_path):
 
 
 @pytest.mark.parametrize("columns", [("a",), ("a", "b", "AT: c"), tuple("abcdefg")])
-def test_no_text_reaches_over_the_edge_or_over_another(columns, figures, tmp_path):
+def test_no_text_reaches_over_the_edge_or_over_another(columns, figures, tmp_path) -> None:
     title = "Table 1: a title of several lines, where the picture of few columns is not as wide as the title is long"
     measured = {(ROWS[0], column): Measured(value) for column in columns for value in (0.0, 50.0, 100.0)}
     plot_paper_table(PaperTable(title, ROWS, columns, measured, {}), tmp_path / "table.png")
@@ -74,7 +74,7 @@ def test_no_text_reaches_over_the_edge_or_over_another(columns, figures, tmp_pat
         assert not box.overlaps(other_box), (one.get_text(), other.get_text())
 
 
-def test_a_table_of_the_paper_becomes_a_picture(tmp_path):
+def test_a_table_of_the_paper_becomes_a_picture(tmp_path) -> None:
     rows, columns = (tuple(dict.fromkeys(names)) for names in zip(*TABLE_1, strict=True))
     plot_paper_table(PaperTable("Table 1", rows, columns, {}, TABLE_1), tmp_path / "table.png")
     image = imread(tmp_path / "table.png")[..., :3]
@@ -85,6 +85,6 @@ def test_a_table_of_the_paper_becomes_a_picture(tmp_path):
     assert all((side == 1.0).all() for side in border)
 
 
-def test_columns_in_other_units_alone_cannot_be_drawn(tmp_path):
+def test_columns_in_other_units_alone_cannot_be_drawn(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"percent.*Received: Params \(M\)\."):
         plot_paper_table(PaperTable("Sizes", ("RACL",), ("Params (M)",), {}, {}), tmp_path / "table.png")

@@ -27,7 +27,7 @@ def drawn(monkeypatch):
     return figures
 
 
-def test_curves_have_their_intervals_and_stand_side_by_side(tmp_path, drawn):
+def test_curves_have_their_intervals_and_stand_side_by_side(tmp_path, drawn) -> None:
     plot_sweeps({"RACL": EPS, "DARTS": OTHER}, tmp_path / "eps.png")
     assert (tmp_path / "eps.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn
@@ -47,7 +47,7 @@ def test_curves_have_their_intervals_and_stand_side_by_side(tmp_path, drawn):
     assert axes.get_ylim()[0] == 0
 
 
-def test_steps_are_drawn_on_a_logarithmic_axis(tmp_path, drawn):
+def test_steps_are_drawn_on_a_logarithmic_axis(tmp_path, drawn) -> None:
     plot_sweeps({"RACL": STEPS}, tmp_path / "steps.png")
     (axes,) = drawn[0].axes
     assert axes.get_xscale() == "log"
@@ -55,6 +55,6 @@ def test_steps_are_drawn_on_a_logarithmic_axis(tmp_path, drawn):
 
 
 @pytest.mark.parametrize("sweeps", [{}, {"a": EPS, "b": STEPS}])
-def test_curves_must_be_over_the_same(sweeps, tmp_path):
+def test_curves_must_be_over_the_same(sweeps, tmp_path) -> None:
     with pytest.raises(UsageError, match=r"Received: (none|eps, steps)\."):
         plot_sweeps(sweeps, tmp_path / "none.png")

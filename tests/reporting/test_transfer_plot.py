@@ -7,7 +7,7 @@ from racl_tf.evaluation import Transfer
 from racl_tf.reporting import plot_transfer
 
 
-def test_cells_show_accuracies_and_axes_show_names(tmp_path, monkeypatch):
+def test_cells_show_accuracies_and_axes_show_names(tmp_path, monkeypatch) -> None:
     figures = []
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, *_, **__: figures.append(self))
     result = Transfer({"clean": {"a": 9, "b": 8}, "vgg": {"a": 1, "b": 5}}, 10, fgsm(0.1), seed=4)

@@ -14,13 +14,13 @@ def names(table: Figures) -> tuple[list[str], list[str]]:
     ("table", "absent"),
     [(TABLE_1, 8), (TABLE_2, 0), (TABLE_3, 0), (TABLE_4, 1), (TABLE_5, 0), (FIGURE_3, 0)],
 )
-def test_tables_are_full_but_for_the_printed_blanks_and_hold_percentages(table, absent):
+def test_tables_are_full_but_for_the_printed_blanks_and_hold_percentages(table, absent) -> None:
     rows, columns = names(table)
     assert len(table) == len(rows) * len(columns) - absent
     assert all(0 <= figure <= 100 for figure in table.values())
 
 
-def test_gains_over_pc_darts_are_those_of_section_3_2():
+def test_gains_over_pc_darts_are_those_of_section_3_2() -> None:
     gain = {column: TABLE_1["RACL", column] - TABLE_1["PC-DARTS", column] for column in names(TABLE_1)[1]}
     assert gain["AT: FGSM"] == pytest.approx(4.77)
     assert gain["AT: PGD-20"] == pytest.approx(7.42)
@@ -28,7 +28,7 @@ def test_gains_over_pc_darts_are_those_of_section_3_2():
     assert gain["MIM"] == pytest.approx(3.47), "which the text gives as 3.56"
 
 
-def test_racl_resists_every_attack_best_among_the_searched_networks():
+def test_racl_resists_every_attack_best_among_the_searched_networks() -> None:
     searched = [row for row in names(TABLE_1)[0] if row not in ("ResNet-18", "DenseNet-121")]
     for column in names(TABLE_1)[1]:
         if not column.endswith(("Clean", "(M)")):
@@ -40,7 +40,7 @@ def test_racl_resists_every_attack_best_among_the_searched_networks():
     assert TABLE_2["PC-DARTS", "FGSM"] == TABLE_2["RACL", "FGSM"]
 
 
-def test_transfer_is_least_harmful_to_racl_and_most_where_it_is_white_box():
+def test_transfer_is_least_harmful_to_racl_and_most_where_it_is_white_box() -> None:
     rows, columns = names(TABLE_3)
     assert rows == columns
     for source in rows:
@@ -51,7 +51,7 @@ def test_transfer_is_least_harmful_to_racl_and_most_where_it_is_white_box():
     assert 100 - TABLE_3["AmoebaNet", "RACL"] == pytest.approx(30.81)
 
 
-def test_one_network_has_the_same_figures_in_all_tables():
+def test_one_network_has_the_same_figures_in_all_tables() -> None:
     for column in ("Clean", "FGSM", "MIM"):
         assert TABLE_5["eta 0.9, rho 0.001", column] == TABLE_1["RACL", f"AT: {column}"]
     assert TABLE_5["eta 0.9, rho 0.001", "PGD-10"] == TABLE_3["RACL", "RACL"]
@@ -59,13 +59,13 @@ def test_one_network_has_the_same_figures_in_all_tables():
     assert FIGURE_3["DARTS", "PGD-20"] == TABLE_1["DARTS", "AT: PGD-20"]
 
 
-def test_section_3_4_contradicts_table_1():
+def test_section_3_4_contradicts_table_1() -> None:
     gap = {steps: FIGURE_3["RACL", steps] - FIGURE_3["DARTS", steps] for steps in ("PGD-20", "PGD-100")}
     assert gap["PGD-100"] - gap["PGD-20"] == pytest.approx(0.26)
     assert (FIGURE_3["RACL", "PGD-20"], TABLE_1["RACL", "AT: PGD-20"]) == (49.43, 49.34)
 
 
-def test_ten_more_steps_cost_more_than_eighty():
+def test_ten_more_steps_cost_more_than_eighty() -> None:
     ten = [TABLE_3[row, row] - TABLE_1[row, "AT: PGD-20"] for row in names(TABLE_3)[0]]
     eighty = [FIGURE_3[row, "PGD-20"] - FIGURE_3[row, "PGD-100"] for row in names(FIGURE_3)[0]]
     assert (round(min(ten), 1), round(max(ten), 1), round(max(eighty), 2)) == (3.7, 6.1, 0.65)
@@ -85,5 +85,5 @@ def test_ten_more_steps_cost_more_than_eighty():
         (TABLE_5["eta 0.9, rho 0.0001", "Clean"], 85.24),
     ],
 )
-def test_figures_are_in_their_places(figure, printed):
+def test_figures_are_in_their_places(figure, printed) -> None:
     assert figure == printed

@@ -7,7 +7,7 @@ import pytest
 
 from racl_tf.errors import UsageError
 from racl_tf.runs.folder import StepFolder
-from racl_tf.settings import paper_settings
+from racl_tf.settings import ADDED, paper_settings
 
 
 def test_it_records_settings_and_versions(tmp_path: pathlib.Path) -> None:
@@ -63,3 +63,20 @@ def test_a_file_in_the_way_is_said(tmp_path: pathlib.Path) -> None:
 def test_nothing_is_written_before_the_step_begins(tmp_path: pathlib.Path) -> None:
     StepFolder(str(tmp_path / "run"), "search", paper_settings(), ())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) -> None:
+    """What the folder's settings lack counts as what was done then, and only that."""
+    config = paper_settings()
+    folder = StepFolder(str(tmp_path), "search", config, ("search",)).begin()
+    (folder / "history.csv").write_text("epoch")
+    before = json.loads((folder / "config.json").read_text())
+    for name in ADDED:
+        section, _, field = name.partition(".")
+        del before[section][field]
+    (folder / "config.json").write_text(json.dumps(before))
+    config.update_from_flattened_dict(dict(ADDED))
+    assert StepFolder(str(tmp_path), "search", config, ("search",)).begin() == folder
+    config.search.update = "proximal"
+    with pytest.raises(UsageError, match=r"search\.update was 'printed' and is 'proximal'"):
+        StepFolder(str(tmp_path), "search", config, ("search",))

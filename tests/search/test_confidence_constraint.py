@@ -23,7 +23,7 @@ def constant(mean: float, variance: float) -> LogNormal:
 def test_violation_by_hand(eta: float, quantile: float) -> None:
     """c = mu_F + Phi^-1(eta) sigma_F^2 - ln(lambda* / C), the quantiles from printed tables."""
     assert float(confident_log_constant(constant(-3.0, 0.25), eta)) == pytest.approx(-3 + 0.25 * quantile, abs=1e-6)
-    state = ConfidenceConstraint(eta=eta, target=-4.5).evaluate(constant(-3.0, 0.25))
+    state = ConfidenceConstraint(update="printed", eta=eta, target=-4.5).evaluate(constant(-3.0, 0.25))
     assert float(state.violation) == pytest.approx(1.5 + 0.25 * quantile, abs=1e-6)
     assert float(state.mean) == -3.0
     assert float(state.deviation) == 0.5
@@ -89,7 +89,7 @@ def test_the_dual_is_not_differentiated() -> None:
 
 
 def test_the_target_is_set_once() -> None:
-    constraint = ConfidenceConstraint(reduction=6.0)
+    constraint = ConfidenceConstraint(update="printed", reduction=6.0)
     assert math.isnan(constraint.evaluate(constant(1.0, 0.5)).violation)
     constraint.set_target(constant(1.0, 0.5))
     expected = 1 + 1.2815516 * 0.5 - 6
@@ -97,6 +97,15 @@ def test_the_target_is_set_once() -> None:
     assert float(constraint.evaluate(constant(1.0, 0.5)).violation) == pytest.approx(6, abs=1e-5)
     constraint.set_target(constant(-50.0, 0.5))
     assert float(constraint.log_target) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_proximal_target_follows_the_weights() -> None:
+    """It is `reduction` below whatever constant it is given, with the root of Eq. 15."""
+    constraint = ConfidenceConstraint(update="proximal", reduction=6.0)
+    for mean in (1.0, -50.0):
+        constraint.set_target(constant(mean, 0.25))
+        assert float(constraint.log_target) == pytest.approx(mean + 1.2815516 * 0.5 - 6, abs=1e-5)
+        assert float(constraint.evaluate(constant(mean, 0.25)).violation) == pytest.approx(6, abs=1e-5)
 
 
 def test_an_absolute_target_stays() -> None:
@@ -107,6 +116,7 @@ def test_an_absolute_target_stays() -> None:
 
 def test_config_round_trip() -> None:
     options = {"eta": 0.7, "rho": 0.01, "reduction": 2.0, "target": -3.0, "form": "inequality", "scale_free": True}
+    options |= {"update": "proximal", "step": 0.5}
     constraint = ConfidenceConstraint(**options)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(constraint))
     assert {name: getattr(again, name) for name in options} == options
@@ -121,6 +131,8 @@ def test_config_round_trip() -> None:
         ({"rho": 0.0}, r"`rho`.*positive.*Received: rho=0.0"),
         ({"rho": float("nan")}, r"`rho`.*Received: rho=nan"),
         ({"form": "equal"}, "Did you mean 'equality'"),
+        ({"update": "print"}, "Did you mean 'printed'"),
+        ({"step": 0.0}, r"`step`.*positive.*Received: step=0.0"),
     ],
 )
 def test_errors(options: dict, message: str) -> None:

@@ -10,7 +10,7 @@ from racl_tf.data import ImageSet, load_dataset, search_batches
 from racl_tf.errors import UsageError
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.callbacks import WarmUp
-from racl_tf.search.confidence_constraint import ConfidenceConstraint
+from racl_tf.search.confidence_constraint import UPDATES, ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.training.callbacks import Checkpoints
@@ -18,12 +18,12 @@ from racl_tf.training.callbacks import Checkpoints
 REDUCTION, QUANTILE = 3.0, 1.2815516
 
 
-def make_search(*, eager: bool = True, **options) -> RACLSearch:
+def make_search(*, eager: bool = True, update: str = "printed", **options) -> RACLSearch:
     """Returns a compiled search of a supernet of one reduction cell, which has every kind of layer."""
     search = RACLSearch(
         Supernet(10, channels=4, cells=1, input_shape=(8, 8, 1), partial=2, mean=0.3, std=0.4, seed=1),
         LogNormalArchitecture(sigma=0.2),
-        ConfidenceConstraint(rho=0.02, reduction=REDUCTION),
+        ConfidenceConstraint(update=update, rho=0.02, reduction=REDUCTION),
         seed=5,
         **options,
     )
@@ -127,7 +127,8 @@ def test_keras_file_holds_the_whole_state(tmp_path, steps: list) -> None:
     assert loaded.get_config() == search.get_config()
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves) -> None:
+@pytest.mark.parametrize("update", UPDATES)
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves, update: str) -> None:
     """Epochs 3 and 4 from the checkpoint after epoch 2 end where the run that went through them ends."""
 
     def fit(search: RACLSearch, first_epoch: int, *callbacks: keras.callbacks.Callback) -> None:
@@ -135,13 +136,13 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves) -> None:
         schedule = {"epochs": 4, "initial_epoch": first_epoch, "steps_per_epoch": 2}
         search.fit(data, **schedule, callbacks=[WarmUp(1), *callbacks], verbose=0)
 
-    whole = make_search()
+    whole = make_search(update=update)
     checkpoints = Checkpoints(whole, tmp_path)
     after_two = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: checkpoints.on_epoch_end(epoch) if epoch == 1 else None
     )
     fit(whole, 0, after_two)
-    resumed = make_search()
+    resumed = make_search(update=update)
     first_epoch = Checkpoints(resumed, tmp_path).restore()
     assert first_epoch == 2
     fit(resumed, first_epoch)
@@ -149,12 +150,13 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves) -> None:
     assert_equal_variables(state(resumed), state(whole), atol=1e-7)
 
 
-def test_two_replicas_equal_one_device(two_replicas: tf.distribute.Strategy, steps: list) -> None:
+@pytest.mark.parametrize("update", UPDATES)
+def test_two_replicas_equal_one_device(update: str, two_replicas: tf.distribute.Strategy, steps: list) -> None:
     """Of the same global batches: logs, weights, statistics, architecture, dual and optimizers."""
     with two_replicas.scope():
-        mirrored = make_search(eager=False)
+        mirrored = make_search(eager=False, update=update)
     history = mirrored.fit(as_dataset(steps), shuffle=False, verbose=0).history
-    single = make_search()
+    single = make_search(update=update)
     logs = run(single, steps)[-1]
     assert_equal_variables(state(mirrored), state(single), atol=1e-5)
     for name, (value,) in history.items():

@@ -23,7 +23,7 @@ SEED, BATCH = 5, 12
 RATE, MOMENTUM, CLIP, DECAY = 0.05, 0.9, 0.5, 3e-3
 ADAM_RATE, BETA_1, BETA_2, ADAM_DECAY = 6e-3, 0.5, 0.999, 0.1
 RHO, REDUCTION, QUANTILE = 0.02, 3.0, 1.2815516
-CONSTRAINT = {"rho": RHO, "reduction": REDUCTION}
+CONSTRAINT = {"update": "printed", "rho": RHO, "reduction": REDUCTION}
 
 
 def make_search(*, cells: int = 1, constraint: dict | None = CONSTRAINT, **options) -> RACLSearch:
