@@ -129,9 +129,7 @@ def test_keras_file_holds_the_whole_state(tmp_path, steps: list) -> None:
 
 
 @pytest.mark.parametrize("update", UPDATES)
-def test_a_resumed_run_repeats_the_uninterrupted_one(
-    tmp_path, halves: tuple[ImageSet, ImageSet], update: str
-) -> None:
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves: tuple[ImageSet, ImageSet], update: str) -> None:
     """Epochs 3 and 4 from the checkpoint after epoch 2 end where the run that went through them ends."""
 
     def fit(search: RACLSearch, first_epoch: int, *callbacks: keras.callbacks.Callback) -> None:
