@@ -3,6 +3,7 @@
 import pathlib
 import re
 from types import MappingProxyType
+from typing import Any
 
 import keras
 import numpy as np
@@ -90,7 +91,8 @@ def test_the_noise_has_the_deviation_it_says(registered: dict) -> None:
     images, seeds = np.zeros((50, 8, 8, 1), np.float32), np.arange(100, dtype=np.int32).reshape(50, 2)
     registered["gaussian_noise"](0.3).objective(Network(), images, np.zeros(50, np.int32), seeds)
     assert np.std(seen[0]) == pytest.approx(0.3, rel=0.1)
-    assert defences.make_defence("gaussian_noise", eps=0.1, step_size=0.1, steps=1, deviation=0.3).deviation == 0.3
+    made: Any = defences.make_defence("gaussian_noise", eps=0.1, step_size=0.1, steps=1, deviation=0.3)
+    assert made.deviation == 0.3
 
 
 @pytest.mark.usefixtures("registered")
@@ -150,6 +152,7 @@ def test_the_configuration_reads_the_data_set(
 
 def test_the_table_is_of_what_can_be_made(registered: dict, config: ConfigDict, tmp_path: pathlib.Path) -> None:
     table = paper_tables.EXHIBITS["table_steps"](("digits",), (System("mine", "resnet18"),))
+    assert isinstance(table, paper_tables.Table)
     assert len(table.cells) == 4 * 3
     store = ExperimentStore(config, tmp_path)
     store.check(

@@ -45,8 +45,9 @@ def test_unusable_arguments_are_named(arguments: dict[str, Any], message: str) -
 
 def test_a_dataset_gives_its_own() -> None:
     rng = np.random.default_rng(0)
-    images = [ImageSet(rng.random((4, 6, 5, 3), np.float32), np.arange(4, dtype=np.int32)) for _ in range(2)]
-    data = Dataset("mine", *images, tuple("abcd"))
+    labels = np.arange(4, dtype=np.int32)
+    train, test = (ImageSet(rng.random((4, 6, 5, 3), np.float32), labels) for _ in range(2))
+    data = Dataset("mine", train, test, tuple("abcd"))
     assert data.spec == ImageSpec(4, input_shape=(6, 5, 3), mean=data.mean, std=data.std)
     assert ResNet18(data.spec, channels=2).spec == data.spec
 

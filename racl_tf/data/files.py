@@ -14,7 +14,7 @@ from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-_GREY_MODES = ("1", "L", "LA")
+_GRAY_MODES = ("1", "L", "LA")
 _HELD_OUT = 0.2
 
 
@@ -61,7 +61,7 @@ def read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
     if extra := sorted(test_files.keys() - train_files.keys()):
         raise UsageError(f"{root / 'test'} has classes that {root / 'train'} lacks: {', '.join(extra)}.")
     paths = [path for files in (*train_files.values(), *test_files.values()) for path in files]
-    mode = "L" if all(_mode(path) in _GREY_MODES for path in paths) else "RGB"
+    mode = "L" if all(_mode(path) in _GRAY_MODES for path in paths) else "RGB"
     train = _from_files(train_files, class_names, mode, size)
     if has_test:
         test = _from_files(test_files, class_names, mode, size)

@@ -22,9 +22,9 @@ def wilson_interval(successes: int, total: int, *, z: float = 1.959964) -> tuple
     if total == 0:
         return 0.0, 1.0
     share, spread = successes / total, z * z / total
-    centre = share + spread / 2
+    center = share + spread / 2
     half = math.sqrt(spread * (share * (1 - share) + spread / 4))
-    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+    return max(0.0, (center - half) / (1 + spread)), min(1.0, (center + half) / (1 + spread))
 
 
 class Difference(NamedTuple):

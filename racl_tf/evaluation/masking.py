@@ -158,7 +158,7 @@ def _counts(
     is_robust = ~is_adversarial["pgd"] & ~is_adversarial["margin"]
     counted_images = {
         "one step": is_robust & is_adversarial["fgsm"],
-        "large radius": ~is_adversarial["grey"][probe.unlike_grey()],
+        "large radius": ~is_adversarial["grey"][probe.unlike_gray()],
         "more steps": is_adversarial["pgd"] & late,
         "saturation": is_adversarial["margin"] & first_run & (late | ~is_adversarial["pgd"]),
         "zero gradients": probe.lacks_gradients("cross_entropy"),
@@ -185,13 +185,13 @@ def _draw(data: Data, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _attacks(eps: float, norm: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    grey = 0.5 if norm == "linf" else 0.5 * math.prod(shape) ** 0.5
+    gray = 0.5 if norm == "linf" else 0.5 * math.prod(shape) ** 0.5
     square = {"square": Square(eps, QUERIES, norm=norm)} if len(shape) == 3 else {}
     return square | {
         "fgsm": fgsm(eps, norm),
         "pgd": pgd(eps, eps / 4, STEPS, norm=norm),
         "margin": pgd(eps, eps / 4, FEW_STEPS, norm=norm, loss="margin", restarts=RESTARTS),
-        "grey": tuple(pgd(grey, grey / 4, STEPS, norm=norm, loss=loss) for loss in ("cross_entropy", "margin")),
+        "grey": tuple(pgd(gray, gray / 4, STEPS, norm=norm, loss=loss) for loss in ("cross_entropy", "margin")),
     }
 
 
@@ -231,7 +231,7 @@ class _Probe:
         first, second = self._batched(self.classifier.logits, self.x), self._batched(self.classifier.logits, self.x)
         return np.abs(first - second).max(axis=1) > _SAME * np.abs(first).max(axis=1)
 
-    def unlike_grey(self) -> np.ndarray:
+    def unlike_gray(self) -> np.ndarray:
         """Returns which are of another class than the model gives to uniform grey."""
         return self._misclassified(np.full_like(self.x, 0.5))
 

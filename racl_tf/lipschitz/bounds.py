@@ -26,7 +26,7 @@ from racl_tf.seeding import derive
 from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, edges_into
 
 _ALPHA_SHAPE = (2, len(EDGES), len(OPERATIONS))
-_GREY_LEVEL = np.float32(1 / 255)
+_GRAY_LEVEL = np.float32(1 / 255)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def steepest_slope(classifier: Classifier, images: ArrayLike, *, batch_size: int
     x, _ = check_images(images, np.zeros(np.shape(images)[:1], np.int32))
     classifier.check(x[:1], np.zeros(1, np.int32))
     noise = np.random.default_rng(derive(seed, "lipschitz")).random(x.shape, np.float32)
-    moved = x + _GREY_LEVEL * (noise - x)
+    moved = x + _GRAY_LEVEL * (noise - x)
     batches = (moved[start : start + batch_size] for start in range(0, len(x), batch_size))
     return max(float(np.max(classifier.call(_slopes, None, {"x": batch}))) for batch in batches)
 

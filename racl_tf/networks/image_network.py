@@ -52,8 +52,8 @@ class ImageNetwork(keras.Model):
         images = tf.convert_to_tensor(images)
         if not images.shape[1:].is_compatible_with(self.image_shape):  # or TensorFlow would repeat a single channel
             raise UsageError(f"The network is for images of shape {self.image_shape}. Received: {images.shape[1:]}.")
-        normalised = (tf.cast(images, tf.float32) - tf.constant(self.spec.mean)) / tf.constant(self.spec.std)
-        return tf.cast(normalised, self.compute_dtype)
+        normalized = (tf.cast(images, tf.float32) - tf.constant(self.spec.mean)) / tf.constant(self.spec.std)
+        return tf.cast(normalized, self.compute_dtype)
 
     def classify(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the logits (batch, classes), float32, of features (batch, height, width, channels)."""

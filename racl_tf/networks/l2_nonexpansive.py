@@ -60,11 +60,11 @@ class L2Nonexpansive(ImageNetwork):
         self.spec = replace(self.spec, std=(1.0,) * len(self.spec.std))
         check_positive(channels=channels)
         self.channels = channels
-        height, width, colours = self.image_shape
+        height, width, colors = self.image_shape
         flat = -(-height // 4) * -(-width // 4) * 4 * channels
         self.matrices, self.biases = [], []
         for name, shape in {
-            "first": (5, 5, colours, channels),
+            "first": (5, 5, colors, channels),
             "second": (5, 5, 2 * channels, 2 * channels),
             "hidden": (flat, 8 * channels),
             "logits": (16 * channels, self.num_classes),

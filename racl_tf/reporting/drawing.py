@@ -19,7 +19,7 @@ _Point = tuple[float, float]
 
 # The fill of an operation by the first word of its name; the colour of a node and of the lines from it.
 _FILLS = {"max": "#fde8cf", "avg": "#fde8cf", "skip": "#ededed", "sep": "#dbe8f6", "dil": "#d6eee1", "conv": "#e9e0f3"}
-_COLOURS = ("#4e79a7", "#e1812c", "#3a923a", "#c03d3e", "#8a63ad", "#845b53", "#d16ba5", "#777777")
+_COLORS = ("#4e79a7", "#e1812c", "#3a923a", "#c03d3e", "#8a63ad", "#845b53", "#d16ba5", "#777777")
 _INK = "#222222"
 _PAPER = "#ffffff"
 
@@ -99,7 +99,7 @@ class _Picture:
             0, self.top + _TITLE / 2, self.title, size=13, weight="bold", color=_INK, va="center", parse_math=False
         )
         for node, label in enumerate(("$c_{k-2}$", "$c_{k-1}$")):
-            _draw_box(axes, self._place(node), _END, label, edge=_colour(node))
+            _draw_box(axes, self._place(node), _END, label, edge=_color(node))
         for node, edges in enumerate(self.cell.nodes, start=INPUTS):
             self._draw_node(axes, node, edges)
         output = INPUTS + len(self.cell.nodes)
@@ -109,22 +109,22 @@ class _Picture:
 
     def _draw_node(self, axes: Axes, node: int, edges: Sequence[Edge]) -> None:
         x, y = self._place(node)
-        centre = (x + _OPERATION + _JOIN, y)
+        center = (x + _OPERATION + _JOIN, y)
         by_origin = sorted(edges, key=lambda edge: self.layout.depths[self.layout.ways[edge.source, node][-2]])
         for row, (operation, source) in enumerate(by_origin):
             middle = y + (row - (len(edges) - 1) / 2) * _ROW
             label = re.sub(r"(?<=\d)x(?=\d)", "×", operation.replace("_connect", "").replace("_", " "))
             self._draw_way(axes, source, node, (x, middle))
-            _draw_line(axes, [(x + _OPERATION, middle), centre], _INK)
+            _draw_line(axes, [(x + _OPERATION, middle), center], _INK)
             _draw_box(axes, (x, middle), _OPERATION, label, fill=_FILLS[operation.split("_")[0]])
-        _draw_box(axes, centre, _SUM, str(node - INPUTS), fill=_colour(node), ink=_PAPER)
+        _draw_box(axes, center, _SUM, str(node - INPUTS), fill=_color(node), ink=_PAPER)
 
     def _draw_way(self, axes: Axes, source: int, target: int, end: _Point) -> None:
         corners = []
         for stop in self.layout.ways[source, target][:-1]:
             left, y = _left(stop.column), self.layout.depths[stop]
             corners += [(left, y), (left + (_NODE if stop.column else _END), y)]
-        _draw_line(axes, [*corners[1:], end], _colour(source))
+        _draw_line(axes, [*corners[1:], end], _color(source))
 
     def _place(self, node: int) -> _Point:
         """Returns the middle of a node's left side."""
@@ -136,8 +136,8 @@ def _left(column: int) -> float:
     return _END + _SPACE + (column - 1) * (_NODE + _SPACE) if column else 0.0
 
 
-def _colour(node: int) -> str:
-    return _COLOURS[node % len(_COLOURS)]
+def _color(node: int) -> str:
+    return _COLORS[node % len(_COLORS)]
 
 
 def _draw_box(
@@ -151,11 +151,11 @@ def _draw_box(
     axes.text(x + width / 2, y, text, size=9.5, color=ink, ha="center", va="center_baseline", zorder=3)
 
 
-def _draw_line(axes: Axes, corners: Sequence[_Point], colour: str) -> None:
+def _draw_line(axes: Axes, corners: Sequence[_Point], color: str) -> None:
     """Draws a line that leaves and meets every corner horizontally."""
     vertices, codes = [corners[0]], [Path.MOVETO]
     for (x, y), (to_x, to_y) in pairwise(corners):
         middle = (x + to_x) / 2
         vertices += [(middle, y), (middle, to_y), (to_x, to_y)]
         codes += [Path.CURVE4] * 3
-    axes.add_patch(PathPatch(Path(vertices, codes), fc="none", ec=colour, lw=1.4, zorder=1))
+    axes.add_patch(PathPatch(Path(vertices, codes), fc="none", ec=color, lw=1.4, zorder=1))

@@ -76,9 +76,9 @@ def _order(columns: list[list[Stop]], lines: list[Line]) -> list[list[Stop]]:
     best = columns
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
-        neighbours = [(right, left) for left, right in lines] if forward else lines
+        neighbors = [(right, left) for left, right in lines] if forward else lines
         for k in range(len(columns)) if forward else reversed(range(len(columns))):
-            wanted = _means(_ranks(columns), neighbours)
+            wanted = _means(_ranks(columns), neighbors)
             columns = [*columns[:k], sorted(columns[k], key=wanted.__getitem__), *columns[k + 1 :]]
         best = min(best, columns, key=lambda each: _crossings(each, lines))
     return best
@@ -98,7 +98,7 @@ def _ranks(columns: list[list[Stop]]) -> dict[Stop, float]:
 
 def _depths(columns: list[list[Stop]], lines: list[Line], extents: dict[Stop, float], gap: float) -> dict[Stop, float]:
     """Moves every stop to the mean depth of its neighbours, or as near as those in its column let it."""
-    neighbours = [*lines, *((right, left) for left, right in lines)]
+    neighbors = [*lines, *((right, left) for left, right in lines)]
     depths: dict[Stop, float] = {}
     packed = []
     for column in columns:
@@ -108,17 +108,17 @@ def _depths(columns: list[list[Stop]], lines: list[Line], extents: dict[Stop, fl
         packed.append((column, row))
     for _ in range(_SWEEPS):
         for column, row in packed:
-            means = _means(depths, neighbours)
+            means = _means(depths, neighbors)
             moved = row + nearest_ascending(np.array([means[stop] for stop in column]) - row)
             depths.update(zip(column, moved, strict=True))
     return depths
 
 
-def _means(values: dict[Stop, float], neighbours: Iterable[Line]) -> dict[Stop, float]:
+def _means(values: dict[Stop, float], neighbors: Iterable[Line]) -> dict[Stop, float]:
     """Returns the mean value of each stop's neighbours, its own value where it has none."""
     found: dict[Stop, list[float]] = {}
-    for stop, neighbour in neighbours:
-        found.setdefault(stop, []).append(values[neighbour])
+    for stop, neighbor in neighbors:
+        found.setdefault(stop, []).append(values[neighbor])
     return {stop: float(np.mean(found.get(stop, [value]))) for stop, value in values.items()}
 
 

@@ -21,7 +21,7 @@ from racl_tf.tables import markdown_table
 SURROGATE = "ln surrogate, matrix"
 _IN_OWN_UNITS = ("constraint", "mu_F")  # which depend on a variant's norms and on what is free of scale
 _DRAWS = 20_000
-_COLOURS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b")
+_COLORS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b")
 BASELINES = ("without confidence learning", "PC-DARTS", "random cells")
 
 
@@ -214,11 +214,11 @@ class Study(Result):
         left.set_yticks(range(len(self.outcomes)), list(self.outcomes))
         left.invert_yaxis()
         for row, (variant, outcomes) in enumerate(self.outcomes.items()):
-            colour, robust = _COLOURS[row % len(_COLOURS)], self.accuracies(variant, self.attack)
-            points: dict[str, Any] = {"color": colour, "alpha": 0.65, "markersize": 7, "markeredgewidth": 0}
+            color, robust = _COLORS[row % len(_COLORS)], self.accuracies(variant, self.attack)
+            points: dict[str, Any] = {"color": color, "alpha": 0.65, "markersize": 7, "markeredgewidth": 0}
             left.plot(robust, np.full(len(robust), row), "o", **points)
-            left.plot([robust.mean()] * 2, [row - 0.32, row + 0.32], color=colour, linewidth=2.5)
-            left.get_yticklabels()[row].set_color(colour)
+            left.plot([robust.mean()] * 2, [row - 0.32, row + 0.32], color=color, linewidth=2.5)
+            left.get_yticklabels()[row].set_color(color)
             right.plot([outcome.figures[SURROGATE] for outcome in outcomes], robust, "o", **points)
         left.set_title("seeds (dots) and their mean (bar)", size=10, loc="left")
         if correlation := self.correlations().get(SURROGATE):

@@ -22,7 +22,7 @@ class Edge(NamedTuple):
     source: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Cell:
     """The graph of a cell: each intermediate node sums its edges, the cell's output concatenates nodes.
 
@@ -42,20 +42,20 @@ class Cell:
     nodes: tuple[tuple[Edge, ...], ...]
     concat: tuple[int, ...]
 
-    def __post_init__(self) -> None:
+    def __init__(self, nodes: Iterable[Iterable[tuple[str, int]]], concat: Iterable[int]) -> None:
         try:
-            nodes = tuple(tuple(Edge(*edge) for edge in edges) for edges in self.nodes)
-            concat = tuple(self.concat)
+            edges_of = tuple(tuple(Edge(*edge) for edge in edges) for edges in nodes)
+            outputs = tuple(concat)
         except TypeError:
             raise UsageError(
                 "Expected `nodes` as a list with a list of [operation, source] pairs for each node, and `concat` as a "
-                f"list of nodes. Received: nodes={self.nodes!r}, concat={self.concat!r}."
+                f"list of nodes. Received: nodes={nodes!r}, concat={concat!r}."
             ) from None
-        object.__setattr__(self, "nodes", nodes)
-        object.__setattr__(self, "concat", concat)
-        if not nodes:
+        object.__setattr__(self, "nodes", edges_of)
+        object.__setattr__(self, "concat", outputs)
+        if not edges_of:
             raise UsageError("A cell needs at least one intermediate node. Received none.")
-        for node, edges in enumerate(nodes, start=INPUTS):
+        for node, edges in enumerate(edges_of, start=INPUTS):
             _check_node(node, edges)
         self._check_output()
 

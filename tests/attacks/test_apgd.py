@@ -1,5 +1,6 @@
 """Auto-PGD against closed forms and Algorithm 1 of its paper, written plainly."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_steps_shrink_where_nothing_rises() -> None:
 
 
 # What the loss does in each window of 100 steps, and whether its end halves the step size.
-WINDOWS = [
+WINDOWS: list[tuple[str, Sequence[float], bool]] = [
     ("rises in every move", 22 * [1], False),
     ("does not reach the best, after a window that did not halve", [-9, *18 * [0.1]], True),
     ("does not reach the best, after a window that halved", [-9, *15 * [0.1]], False),
@@ -72,7 +73,8 @@ WINDOWS = [
 
 def test_both_conditions_for_halving() -> None:
     """A model whose loss follows a script whatever the image shows what each condition does."""
-    values, expected = [0.0], []
+    values = [0.0]
+    expected: list[bool] = []
     for _, moves, halve in WINDOWS:
         here = max(values) if expected and expected[-1] else values[-1]  # a halving goes back to the best
         values += [here + rise for rise in np.cumsum(moves)]
@@ -118,7 +120,8 @@ def plain_apgd(f, x, start, *, eps, norm, steps):
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
     checkpoints = {int(np.ceil(round(share * steps, 6))) for share in shares[1:]}
     before = point = start
-    eta, trail, halvings, came_from, rises, last, best_then = 2 * eps, [], [], np.inf, 0, 0, None
+    halvings: list[bool] = []
+    eta, trail, came_from, rises, last, best_then = 2 * eps, [], np.inf, 0, 0, None
     for k in range(steps + 1):
         value, gradient = f(point)
         trail.append((value, point, gradient))

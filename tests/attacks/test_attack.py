@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from racl_tf import seeding
-from racl_tf.attacks import APGD, FAB, LOSSES, NORMS, Attack, GradientAttack, Square, fgsm, image_seeds, mim, pgd
+from racl_tf.attacks import APGD, FAB, LOSSES, NORMS, GradientAttack, Square, fgsm, image_seeds, mim, pgd
 from racl_tf.errors import UsageError
 
 HALF = np.full((1, 4), 0.5, np.float32)
@@ -236,11 +236,17 @@ def test_l2_eps_may_exceed_1() -> None:
     assert GradientAttack(3.0, 0.5, 1, norm="l2").eps == 3.0
 
 
-ALL = [GradientAttack(0.1, 0.02, 3, norm="l2", decay=0.5), APGD(0.1, loss="dlr"), FAB(0.1, 7), Square(0.1, 9)]
+Subclass = GradientAttack | APGD | FAB | Square
+ALL: list[Subclass] = [
+    GradientAttack(0.1, 0.02, 3, norm="l2", decay=0.5),
+    APGD(0.1, loss="dlr"),
+    FAB(0.1, 7),
+    Square(0.1, 9),
+]
 
 
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: type(attack).__name__)
-def test_static_fields_and_dynamic_values_make_up_the_attack(attack: Attack) -> None:
+def test_static_fields_and_dynamic_values_make_up_the_attack(attack: Subclass) -> None:
     """Bound to tensors it is the attack with its dynamic fields being those, and all others as they were."""
     values = attack.dynamic_values
     bound = attack.static.bind(values)
@@ -257,7 +263,7 @@ def test_static_fields_and_dynamic_values_make_up_the_attack(attack: Attack) -> 
 
 
 @pytest.mark.parametrize("attack", ALL, ids=lambda attack: type(attack).__name__)
-def test_dynamic_values_alone_do_not_change_the_static_attack(attack: Attack) -> None:
+def test_dynamic_values_alone_do_not_change_the_static_attack(attack: Subclass) -> None:
     same = attack.at_radius(0.2)
     assert same.static == attack.static
     assert hash(same.static) == hash(attack.static)

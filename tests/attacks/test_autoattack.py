@@ -42,6 +42,8 @@ def test_standard_version_is_the_published_one(norm) -> None:
 
 def test_random_version_averages_gradients() -> None:
     first, second = autoattack(0.3, version="rand")
+    assert isinstance(first, APGD)
+    assert isinstance(second, APGD)
     assert (first.loss, second.loss, first.targets, second.targets) == ("cross_entropy", "dlr", 0, 0)
     assert (first.eot, second.eot, first.restarts, second.restarts) == (20, 20, 1, 1)
 

@@ -32,8 +32,8 @@ def smallest_by_solver(x, w, gap, norm):
     if norm == "linf":
         bounded = np.block([[sign * np.eye(len(x)), -np.ones((len(x), 1))] for sign in (1, -1)]).reshape(-1, len(x) + 1)
         box = [*zip(-x, 1 - x, strict=True), (0, None)]
-        cost, plane = [0] * len(x) + [1], [[*w, 0]]
-        return optimize.linprog(cost, bounded, np.zeros(2 * len(x)), plane, [gap], box).fun
+        cost = [0] * len(x) + [1]
+        return optimize.linprog(cost, bounded, np.zeros(2 * len(x)), [[*w, 0]], [gap], box).fun
     plane = {"type": "eq", "fun": lambda d: w @ d - gap, "jac": lambda d: w}
     box = list(zip(-x, 1 - x, strict=True))
     options = {"ftol": 1e-14, "maxiter": 500}
@@ -141,12 +141,12 @@ def plain_fab(kernels, x, y, steps, norm):
             f, w = hidden @ column, first @ ((1 - hidden**2) * column)
             near = plain_projection(here, w, -f, norm)
             far = plain_projection(image, w, -f - w @ (image - here), norm)
-            sizes = [np.linalg.norm(d, ord=ORDERS[norm]) for d in (near, far)]
+            sizes = [float(np.linalg.norm(d, ord=ORDERS[norm])) for d in (near, far)]
             alpha = min(sizes[0] / sum(sizes), 0.1)
             here = np.clip((1 - alpha) * (here + 1.05 * near) + alpha * (image + 1.05 * far), 0, 1)
             if np.argmax(np.tanh(here @ first) @ second) != label:
-                if np.linalg.norm(here - image, ord=ORDERS[norm]) < distance:
-                    nearest, distance = here, np.linalg.norm(here - image, ord=ORDERS[norm])
+                if (moved := float(np.linalg.norm(here - image, ord=ORDERS[norm]))) < distance:
+                    nearest, distance = here, moved
                 here = image + 0.9 * (here - image)
         results.append(nearest)
     return np.reshape(results, x.shape)
@@ -220,7 +220,8 @@ def test_an_image_does_not_know_its_batch(network, images, labels, norm) -> None
 
 
 def test_there_is_no_noise(network, images, labels) -> None:
-    np.testing.assert_array_equal(*(FAB(0.5, 2)(network, images, labels, seed=seed) for seed in (1, 2)))
+    one, other = (FAB(0.5, 2)(network, images, labels, seed=seed) for seed in (1, 2))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_rows_at_different_steps_end_as_they_do_alone(network, images) -> None:
@@ -231,20 +232,20 @@ def test_rows_at_different_steps_end_as_they_do_alone(network, images) -> None:
     process = FAB(eps).process(network)
 
     def batch(rows):
-        return Images(
-            *(tf.constant(values[rows]) for values in (images, labels, targets)), tf.zeros([len(rows), 2], tf.int32)
-        )
+        x, y, target = (tf.constant(values[rows]) for values in (images, labels, targets))
+        return Images(x, y, target, tf.zeros([len(rows), 2], tf.int32))
 
-    def go(rows, count, state, limit):
+    def go(rows, start, limit):
+        count, state = start
         return advance(process, batch(rows), count, state, steps=steps, limit=limit)
 
     def begin(rows):
         return tf.zeros(len(rows), tf.int32), process.start(batch(rows))
 
     early, late = [0, 1, 2], [3, 4, 5, 6]
-    mixed = tf.nest.map_structure(lambda *pair: tf.concat(pair, 0), go(early, *begin(early), 4), begin(late))
-    count, state = go(early + late, *mixed, 99)
-    alone = [go([row], *begin([row]), 99) for row in range(7)]
+    mixed = tf.nest.map_structure(lambda *pair: tf.concat(pair, 0), go(early, begin(early), 4), begin(late))
+    count, state = go(early + late, mixed, 99)
+    alone = [go([row], begin([row]), 99) for row in range(7)]
     np.testing.assert_array_equal(count, np.concatenate([count for count, _ in alone]))
     found = np.concatenate([state.adversarial for _, state in alone])
     np.testing.assert_allclose(state.adversarial, found, atol=1e-5)

@@ -15,6 +15,7 @@ from racl_tf.attacks import (
     NORMS,
     Attack,
     GradientAttack,
+    Square,
     autoattack,
     make_attack,
     registry,
@@ -54,6 +55,8 @@ def test_autoattack_and_its_parts(norm) -> None:
     assert whole == autoattack(EPS, norm)
     assert whole == sum((make_attack(part, EPS, STEP, norm) for part in ("apgd", "apgd_t", "fab", "square")), ())
     first, second = make_attack("autoattack_rand", EPS, STEP, norm)
+    assert isinstance(first, APGD)
+    assert isinstance(second, APGD)
     assert (replace(first, eot=1),) == make_attack("apgd", EPS, STEP, norm)
     assert (replace(second, eot=1),) == make_attack("apgd_dlr", EPS, STEP, norm)
     for name in ("fgsm", "mim", "pgd10", "pgd7", "mim3"):
@@ -71,7 +74,9 @@ def test_a_number_of_steps_follows_the_name_of_an_attack_that_takes_one() -> Non
     assert make_attack("apgd7", EPS, STEP) == (APGD(EPS, 7),)
     assert make_attack("apgd_dlr7", EPS, STEP) == (APGD(EPS, 7, loss="dlr"),)
     (square,) = make_attack("square100", EPS, STEP)
-    assert square == replace(autoattack(EPS)[-1], steps=100)
+    published = autoattack(EPS)[-1]
+    assert isinstance(published, Square)
+    assert square == replace(published, steps=100)
     for name in ("fgsm2", "autoattack5"):
         with pytest.raises(UsageError, match=f"Unknown attack {name!r}"):
             make_attack(name, EPS, STEP)

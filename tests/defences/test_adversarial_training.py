@@ -52,6 +52,7 @@ def test_fgsm_rs_is_one_step_of_five_quarters_eps_from_a_uniform_start() -> None
     count, eps = 20_000, 0.1
     x = tf.fill([count, 2], 0.5)
     attack = fgsm_rs(eps=eps).attack
+    assert attack is not None
     seeds = image_seeds(tf.constant([1, 2]), tf.range(count))
     moved = attack.perturb(linear(), x, tf.zeros(count, tf.int32), seeds).numpy()
     assert (np.abs(moved - x) <= eps + 1e-6).all()

@@ -1,7 +1,10 @@
 """Defences by name: each trains, each is saved with its trainer, and errors say what is known."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +20,7 @@ from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.registry import make_network
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
-THREAT = {"eps": 0.05, "step_size": 0.02, "steps": 2}
+THREAT: dict[str, Any] = {"eps": 0.05, "step_size": 0.02, "steps": 2}
 every_defence = pytest.mark.parametrize("name", DEFENCES)
 
 
@@ -73,13 +76,14 @@ def test_every_defence_trains_and_comes_back_from_its_file(name: str, tmp_path: 
 def test_names_threat_and_options_arrive() -> None:
     assert list(DEFENCES) == ["none", "pgd", "fgsm_rs", "trades", "adp", "l2nnn"]
     attack = pgd(0.05, 0.02, 2, norm="l2")
-    assert make_defence("none", **THREAT).attack is None
-    assert make_defence("pgd", **THREAT, norm="l2").attack == attack
-    assert make_defence("fgsm_rs", **THREAT, norm="l2").attack == replace(attack, step_size=0.0625, steps=1)
-    found = make_defence("trades", **THREAT, norm="l2", beta=1.0)
+    made: Callable[..., Any] = partial(make_defence, **THREAT)
+    assert made("none").attack is None
+    assert made("pgd", norm="l2").attack == attack
+    assert made("fgsm_rs", norm="l2").attack == replace(attack, step_size=0.0625, steps=1)
+    found = made("trades", norm="l2", beta=1.0)
     assert (found.attack, found.beta) == (attack, 1.0)
-    assert make_defence("trades", **THREAT).beta == 6
-    found = make_defence("adp", **THREAT, alpha=1.0)
+    assert made("trades").beta == 6
+    found = made("adp", alpha=1.0)
     assert (found.alpha, found.beta, found.members) == (1.0, 0.5, 3)
 
 
@@ -89,7 +93,7 @@ def test_defences_are_values(name: str) -> None:
     assert defence == make_defence(name, **THREAT)
     assert type(defence).from_config(defence.get_config()) == defence
     with pytest.raises(FrozenInstanceError):
-        defence.beta = 3.0  # type: ignore[misc]
+        defence.beta = 3.0  # type: ignore[attr-defined]
 
 
 def test_errors_say_what_is_known() -> None:

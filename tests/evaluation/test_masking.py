@@ -1,5 +1,7 @@
 """Models that hide their gradients on purpose are found out, and an honestly trained one is not."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from racl_tf.evaluation import check_for_masking, evaluate
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 EPS = 0.15
-OPTIONS = {"eps": EPS, "images": 60, "progress": False}
+OPTIONS: dict[str, Any] = {"eps": EPS, "images": 60, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_chance_falls_late_and_differs() -> None:
 
 def test_sets_arrays_and_batch_sizes_give_the_same(digits, plain) -> None:
     images = ImageSet(digits.test.x[:50], digits.test.y[:50])
-    options = {"images": 30, "eps": EPS, "progress": False}
+    options: dict[str, Any] = {"images": 30, "eps": EPS, "progress": False}
     by_set = check_for_masking(plain, images, batch_size=7, **options)
     assert by_set == check_for_masking(plain, (images.images(), images.y), **options)
     assert by_set.images <= 30

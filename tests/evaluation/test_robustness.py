@@ -1,6 +1,7 @@
 """Evaluations of a model for which it is known which image is robust to what."""
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 import tensorflow as tf
 
 from racl_tf import seeding
-from racl_tf.attacks import NORMS, fgsm, image_seeds, make_attack, mim, pgd
+from racl_tf.attacks import NORMS, Attack, fgsm, image_seeds, make_attack, mim, pgd
 from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, robustness
 from racl_tf.evaluation.attack_loop import run_attack
+from racl_tf.evaluation.results import Plan
 
 
 class Threshold(keras.Model):
@@ -153,8 +155,11 @@ def test_what_is_adversarial_costs_no_more(wavy) -> None:
 
 def test_an_interrupted_evaluation_continues(wavy, tmp_path, monkeypatch) -> None:
     model, data = wavy
-    attacks = {"fgsm": fgsm(0.02), "both": (pgd(0.03, 0.01, 10, restarts=2), mim(0.06, 0.01, 5))}
-    options = {"batch_size": 8, "seed": 3, "progress": False}
+    attacks: dict[str, Attack | Plan] = {
+        "fgsm": fgsm(0.02),
+        "both": (pgd(0.03, 0.01, 10, restarts=2), mim(0.06, 0.01, 5)),
+    }
+    options: dict[str, Any] = {"batch_size": 8, "seed": 3, "progress": False}
     whole = evaluate(model, data, attacks, **options)
     cost = model.shown.numpy()
     model.shown.assign(0)

@@ -84,7 +84,7 @@ def test_stacked_normalisations_multiply_by_a_given_scale_and_return_its_gradien
 def test_stacked_moving_statistics_follow_in_training_only() -> None:
     x = images()
     both = np.concatenate([x, x[..., :2]], -1)
-    moving = [keras.Variable(value, trainable=False) for value in np.float32([[0] * 7, [1] * 7])]
+    moving = [keras.Variable(value, trainable=False) for value in np.array([[0] * 7, [1] * 7], np.float32)]
     for training, mean, variance in (
         (False, 0, 1),
         (True, 0.1 * both.mean((0, 1, 2)), 0.9 + 0.1 * both.var((0, 1, 2), ddof=1)),

@@ -70,7 +70,7 @@ def true_norm(function, shape) -> float:
     """Returns the largest singular value of a linear map of images."""
     pixels = np.prod(shape)
     rows = function(tf.constant(np.eye(pixels).reshape(pixels, *shape), tf.float32)).numpy()
-    return np.linalg.norm(rows.reshape(pixels, -1), 2)
+    return float(np.linalg.norm(rows.reshape(pixels, -1), 2))
 
 
 sides = st.integers(1, 9)

@@ -1,6 +1,7 @@
 """The pair of Lipschitz figures: what they enclose, networks that attain the upper one, maps of known slope."""
 
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from racl_tf.networks.supernet import Supernet
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.space import EDGES, OPERATIONS, Genotype, select_genotype
 
-SIZES = {"channels": 4, "cells": 3}
+SIZES: dict[str, Any] = {"channels": 4, "cells": 3}
 NETWORKS = {
     "racl": lambda: GenotypeNetwork("racl", 5, **SIZES, input_shape=(7, 9, 1), mean=0.3, std=0.4),
     "nasnet": lambda: GenotypeNetwork("nasnet", 5, channels=4, cells=1, input_shape=(6, 6, 3), std=(0.2, 0.5, 0.3)),
@@ -30,7 +31,7 @@ NETWORKS = {
 }
 
 
-def weights_of(network, seed: int = 0) -> dict[str, np.ndarray]:
+def weights_of(network, seed: int = 0) -> dict[str, Any]:
     """Returns random alpha and beta for a supernet, nothing for others."""
     rng = np.random.default_rng(seed)
     supernet = isinstance(network, Supernet)

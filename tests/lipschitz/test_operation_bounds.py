@@ -28,7 +28,7 @@ def jacobian(function, x) -> np.ndarray:
 
 def slope(function, x) -> float:
     """Returns the largest singular value of the Jacobian at one image (1, ...)."""
-    return np.linalg.norm(jacobian(function, x), 2)
+    return float(np.linalg.norm(jacobian(function, x), 2))
 
 
 def randomise(layer: keras.layers.Layer, seed: int = 0) -> None:

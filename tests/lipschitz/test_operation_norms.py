@@ -1,5 +1,7 @@
 """Every lambda of a supernet against singular values and products written out for one operation at a time."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -67,9 +69,9 @@ class Plain:
             if layer.stride == 1:
                 return 1
             halves = np.split(layer.skip.numpy()[0, 0, :, self.mine], [layer.mixed // 2], -1)
-            norm = max(np.linalg.norm(half, 2) for half in halves)
+            norm = max(float(np.linalg.norm(half, 2)) for half in halves)
             return norm * self.normalisation(pools + 2 * layer.mixed + self.mine.start)
-        return np.prod([self.block(number) for number in BLOCKS[operation]])
+        return math.prod(self.block(number) for number in BLOCKS[operation])
 
 
 def plain_norms(supernet: Supernet, norm_kind: str, batch_norm: bool = False) -> np.ndarray:

@@ -27,7 +27,7 @@ def moments(mean, sigma):
     return np.log(first) - variance / 2, variance
 
 
-def plain_constant(mu_alpha, sigma_alpha, mu_beta, sigma_beta, log_norms, cell_types, scale_free):
+def plain_constant(mu_alpha, sigma_alpha, mu_beta, sigma_beta, log_norms, *, cell_types, scale_free):
     """mu_F and sigma_F^2, cell by cell and node by node."""
     total_mean = total_variance = 0.0
     ones = np.where(np.isinf(log_norms), -np.inf, 0)
@@ -96,7 +96,7 @@ def test_a_node_with_one_effective_edge_multiplies_beta_and_the_edge() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_plain_sums(seed: int, scale_free: bool) -> None:
     parameters, cell_types = draw_parameters(seed, cells=3, largest_sigma=1.0), [0, 1, 0]
-    expected = plain_constant(*parameters, cell_types, scale_free)
+    expected = plain_constant(*parameters, cell_types=cell_types, scale_free=scale_free)
     ours = constant_of(parameters, cell_types, scale_free=scale_free)
     np.testing.assert_allclose([*map(float, ours)], expected, rtol=1e-10)
 
@@ -151,7 +151,7 @@ def test_gradients_equal_finite_differences(scale_free: bool) -> None:
     def plain(index, place, step):
         moved = [values.copy() for values in parameters]
         moved[index][place] += step
-        mean, variance = plain_constant(*moved, cell_types, scale_free)
+        mean, variance = plain_constant(*moved, cell_types=cell_types, scale_free=scale_free)
         return mean + quantile * variance
 
     rng = np.random.default_rng(0)

@@ -109,11 +109,12 @@ def main(case: dict[str, Any], path: str) -> None:
     prepare_imports(case["checkout"])
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-    network, results = make_network(case)
+    network, made = make_network(case)
     settle(network, case)
     x, labels = images(case), torch.arange(case["batch"]) % 10
     start = {name: value.clone() for name, value in network.state_dict().items()}
-    results |= {"images": x.permute(0, 2, 3, 1).numpy(), "labels": labels.numpy(), **state(network, "before")}
+    results: dict[str, Any] = {"images": x.permute(0, 2, 3, 1).numpy(), "labels": labels.numpy()}
+    results |= made | state(network, "before")
     results |= {name: parameter.detach().numpy().copy() for name, parameter in architecture(network)}
     results |= compute(network, x, labels)
     network.load_state_dict(start)

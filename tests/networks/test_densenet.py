@@ -40,7 +40,8 @@ def test_forward_pass_by_plain_operations() -> None:
         return tf.nn.conv2d(activate(x, norm), convolution.kernel.numpy(), 1, "SAME").numpy()
 
     x = rng.random((2, 8, 8, 3), np.float32)
-    state = tf.nn.conv2d((x - 0.4) / np.float32([0.2, 0.3, 0.1]), network.stem.kernel.numpy(), 1, "SAME").numpy()
+    normalized = (x - 0.4) / np.array([0.2, 0.3, 0.1], np.float32)
+    state = tf.nn.conv2d(normalized, network.stem.kernel.numpy(), 1, "SAME").numpy()
     for depth, side, width in ((6, 8, 2 + 6), (12, 4, 4 + 12), (24, 2, 8 + 24), (16, 1, 16 + 16)):
         if side < 8:
             state = convolve(state, 1, state.shape[-1] // 2)

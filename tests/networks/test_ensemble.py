@@ -1,6 +1,7 @@
 """Ensembles: the log of the mean probability, as one network to everything else."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from racl_tf.evaluation import load_classifier
 from racl_tf.networks.ensemble import Ensemble, log_mean_probabilities
 from racl_tf.networks.resnet import ResNet18
 
-SIZES = {"channels": 2, "input_shape": (8, 8, 1)}
+SIZES: dict[str, Any] = {"channels": 2, "input_shape": (8, 8, 1)}
 
 
 def make(members: int = 3) -> Ensemble:

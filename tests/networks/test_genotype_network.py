@@ -12,7 +12,7 @@ from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.supernet import Supernet
 from racl_tf.space import Cell, Genotype
 
-SMALL = {"channels": 4, "cells": 3, "input_shape": (8, 8, 3)}
+SMALL: dict[str, Any] = {"channels": 4, "cells": 3, "input_shape": (8, 8, 3)}
 
 
 def images(*shape: int, seed: int = 0) -> tf.Tensor:
@@ -49,6 +49,7 @@ def test_auxiliary_call_gives_the_same_logits_and_a_second_classifier() -> None:
     np.testing.assert_array_equal(logits, plain)
     assert auxiliary.shape == (3, 5)
     before = auxiliary.numpy()
+    assert network.auxiliary is not None
     network.auxiliary.head.bias.assign_add(tf.range(5.0))
     logits, auxiliary = network(x, auxiliary=True)
     np.testing.assert_array_equal(logits, plain)

@@ -1,5 +1,7 @@
 """The L2-nonexpansive network: its guarantee on any weights, its bounds against exact norms, its parts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -117,7 +119,7 @@ def test_two_sided_relu_and_norm_pool_keep_the_norm() -> None:
 
 def test_only_the_mean_is_taken_off() -> None:
     """Images that differ by a shift of the mean give the same logits, and the standard deviation does not matter."""
-    options = {"channels": 2, "input_shape": (6, 6, 1), "seed": 3}
+    options: dict[str, Any] = {"channels": 2, "input_shape": (6, 6, 1), "seed": 3}
     x = np.random.default_rng(0).uniform(0, 0.5, [4, 6, 6, 1]).astype(np.float32)
     plain = L2Nonexpansive(5, **options)(x)
     np.testing.assert_allclose(L2Nonexpansive(5, mean=0.25, std=0.1, **options)(x + 0.25), plain, rtol=1e-3, atol=1e-6)

@@ -34,7 +34,8 @@ def test_forward_pass_by_plain_operations(size: tuple[int, int]) -> None:
         if len(weight.shape) == 1:
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     x = rng.random((2, *size, 3), np.float32)
-    state = np.maximum(convolve((x - 0.4) / np.float32([0.2, 0.3, 0.1]), network.stem.kernel, network.norm), 0)
+    normalized = (x - 0.4) / np.array([0.2, 0.3, 0.1], np.float32)
+    state = np.maximum(convolve(normalized, network.stem.kernel, network.norm), 0)
     blocks = iter(network.blocks)
     for channels, strides in ((2, (1, 1)), (4, (2, 1)), (8, (2, 1)), (16, (2, 1))):
         for stride in strides:

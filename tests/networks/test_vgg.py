@@ -12,7 +12,7 @@ from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
 from racl_tf.networks.vgg import VGG19
 
-SMALL = {"channels": 2, "input_shape": (32, 32, 3)}
+SMALL: dict[str, Any] = {"channels": 2, "input_shape": (32, 32, 3)}
 
 
 def images(*shape: int) -> np.ndarray:

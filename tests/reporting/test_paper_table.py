@@ -24,7 +24,7 @@ def of_paper(table, measured=None) -> PaperTable:
 
 def read(page: str) -> dict[tuple[str, str], str]:
     """Returns the cells of all tables of a page by row and column, without the empty ones."""
-    cells = {}
+    cells: dict[tuple[str, str], str] = {}
     for table in re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE):
         (_, *columns), rule, *rows = [line.strip("|").split("|") for line in table.splitlines()]
         assert {len(row) for row in rows} == {len(rule)} == {1 + len(columns)}

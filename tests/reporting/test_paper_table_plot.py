@@ -33,11 +33,10 @@ def figures(monkeypatch):
 
 def marks(axes) -> dict[str, list[list[float]]]:
     """Returns what a panel shows: dots and rings as [value, row], bars as [low, high, row]."""
-    shown = {"dots": [], "rings": [], "bars": []}
+    shown: dict[str, list[list[float]]] = {"dots": [], "rings": [], "bars": []}
     for line in axes.lines:
-        (*values, row) = (*line.get_xdata(), line.get_ydata()[0])
         kind = "bars" if line.get_marker() == "None" else "rings" if line.get_fillstyle() == "none" else "dots"
-        shown[kind].append([*values, row])
+        shown[kind].append([*line.get_xdata(), line.get_ydata()[0]])
     return shown
 
 

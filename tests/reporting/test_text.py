@@ -27,9 +27,10 @@ def test_dot_has_exactly_the_edges(genotype: Genotype) -> None:
 def test_table_reads_like_the_text_form() -> None:
     short = Cell([[("skip_connect", 0), ("sep_conv_3x3", 1)]], [2])
     genotype = Genotype(GENOTYPES["amoebanet"].normal, short, "found")
-    console = Console(file=io.StringIO(), width=100, color_system=None)
+    file = io.StringIO()
+    console = Console(file=file, width=100, color_system=None)
     console.print(render_text(genotype))
-    text = console.file.getvalue()
+    text = file.getvalue()
     rows = [[part.strip() for part in re.split("[│|┃]", line)[1:-1]] for line in text.splitlines() if "│" in line]
     nodes, normal, reduce = zip(*rows, strict=True)
     assert "found" in text

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from racl_tf.attacks import fgsm, pgd
 from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
-from racl_tf.evaluation import evaluate, load_classifier, sweep_steps, transfer
+from racl_tf.evaluation import Transfer, evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
 from racl_tf.files import read_arrays, write_arrays, write_json, write_table
 from racl_tf.reproduction import experiment_store as module
@@ -260,8 +260,13 @@ def test_transfers_are_kept_by_source_and_target(
     assert len({*counts.values()}) > 1
     assert {name: found.count("source", name) for name in targets} == {name: counts[name] for name in targets}
 
-    shown = []
-    monkeypatch.setattr(module, "transfer", lambda _, models, *args, **options: shown.append(list(models)) or expected)
+    shown: list[list[str]] = []
+
+    def recorded(_: object, models: dict[str, keras.Model], *args: object, **options: object) -> Transfer:
+        shown.append(list(models))
+        return expected
+
+    monkeypatch.setattr(module, "transfer", recorded)
     again = ExperimentStore(store.config, store.folder).transfer(systems["racl"], {"again": systems["racl"]}, "pgd10")
     assert shown == []
     assert again.count("source", "again") == counts["racl"]

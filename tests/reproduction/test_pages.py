@@ -5,6 +5,7 @@ import pathlib
 import zlib
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from racl_tf.reporting.paper_table import PaperTable
 from racl_tf.reproduction import pages
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import make, notes_of, reproduce, sizes
-from racl_tf.reproduction.paper_tables import CLEAN, EXHIBITS, PARAMETERS, Table
+from racl_tf.reproduction.paper_tables import CLEAN, EXHIBITS, PARAMETERS
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
@@ -47,16 +48,21 @@ def digits() -> ConfigDict:
     return config
 
 
+def sizes_alone() -> Any:
+    """Returns what a page asks of a data set: how many images there are."""
+    return SimpleNamespace(train=range(512), test=range(IMAGES))
+
+
 class FakeLab(ExperimentStore):
     """Gives known figures in no time, and stops after some systems, as one who presses Ctrl-C."""
 
     def __init__(self, patience: int = 1000) -> None:
         super().__init__(digits(), "no folder")
-        self.data = SimpleNamespace(train=range(512), test=range(IMAGES))
+        self.data = sizes_alone()
         self.patience = patience
         self.calls: list[str] = []
 
-    def check(self, systems: Iterable[System]) -> None:
+    def check(self, systems: Iterable[System], attacks: Iterable[str] = ()) -> None:
         self.calls += [f"check {system.title}" for system in systems]
 
     def _begin(self, call: str) -> None:
@@ -113,7 +119,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[PaperTable]:
 MINE = (System("mine", "mine.json"), System("model", "model.keras"))
 
 
-def made(name: str, store: FakeLab, folder: pathlib.Path, *extra: System) -> tuple[Table, str, dict]:
+def made(name: str, store: FakeLab, folder: pathlib.Path, *extra: System) -> tuple[Any, str, dict]:
     exhibit = EXHIBITS[name](("digits",), extra)
     page = make(exhibit, {"digits": store}, folder / name)
     return exhibit, page.read_text(), json.loads(page.with_suffix(".json").read_text())
@@ -250,7 +256,7 @@ def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
 def test_a_page_names_the_versions_that_its_parts_were_made_by(tmp_path: pathlib.Path) -> None:
     """Whatever makes the page; and a page of curves says how they are to be read."""
     store, system = ExperimentStore(digits(), tmp_path), System("RACL", "racl")
-    store.data = SimpleNamespace(train=range(512), test=range(IMAGES))
+    store.data = sizes_alone()
     made = {"racl_tf": "0.1.0", "tensorflow": "2.20.0", "keras": "3.14.0", "python": "3.13.0"}
     write_json(store.network_folder(system) / "train" / "versions.json", made)
     exhibit = EXHIBITS["figure3"](("digits",), ())
@@ -268,7 +274,7 @@ def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -
     config = digits()
     config.sweep.attacks = ("fgsm", "pgd20")
     store = ExperimentStore(config, tmp_path)
-    store.data = SimpleNamespace(train=range(512), test=range(IMAGES))
+    store.data = sizes_alone()
     exhibits = {name: make_exhibit(("digits",), ()) for name, make_exhibit in EXHIBITS.items()}
     for exhibit in exhibits.values():
         for folder in pages._folders(exhibit, "digits", store):

@@ -116,10 +116,12 @@ def test_a_user_s_systems_take_part_in_every_exhibit_that_fits_them(name: str) -
     assert ("model" in systems) == (name != "figure2"), "a trained model has no cell to draw"
     assert {dataset for dataset, system in parts if system.title == "model"} <= {"cifar10"}
     if name == "table1":
+        assert isinstance(exhibit, Table)
         assert ("mine", "FGSM") in exhibit.cells
         assert ("model", "FGSM") not in exhibit.cells, "it is trained in one way"
         assert ("model", "AT: FGSM") in exhibit.cells
     if name == "table3":
+        assert isinstance(exhibit, Table)
         assert {("from mine", "RACL"), ("from RACL", "model"), ("from model", "mine")} <= exhibit.cells.keys()
     if name == "table4":
         assert {dataset for dataset, system in parts if system.title == "mine"} == {*DATASETS}

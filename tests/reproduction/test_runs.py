@@ -143,8 +143,13 @@ def test_a_study_writes_its_page_picture_and_record(
         "PC-DARTS": [outcome(12, -1.0), outcome(14, -2.0)],
         "random cells": [outcome(10, -3.0), outcome(11, -4.0)],
     }
-    folders = []
-    monkeypatch.setattr(runs, "run_systems", lambda config, folder: folders.append(folder) or outcomes)
+    folders: list[pathlib.Path] = []
+
+    def recorded(config: ConfigDict, folder: pathlib.Path) -> dict[str, list[Outcome]]:
+        folders.append(folder)
+        return outcomes
+
+    monkeypatch.setattr(runs, "run_systems", recorded)
     study = run_study(configuration("study", "smoke"), str(tmp_path))
     assert folders == [tmp_path / "parts"]
     page = (tmp_path / "study.md").read_text()

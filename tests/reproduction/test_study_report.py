@@ -79,7 +79,7 @@ def test_differences_are_paired_and_bold_where_zero_is_out(study: Study) -> None
 
 
 def test_the_order_of_variants_hides_no_difference(study: Study) -> None:
-    turned = Study(dict(reversed(study.outcomes.items())), "pgd20")
+    turned = Study(dict(reversed([*study.outcomes.items()])), "pgd20")
     assert {parts[:2] for parts in turned.differences()} == {parts[:2] for parts in study.differences()}
 
 

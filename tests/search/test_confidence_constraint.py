@@ -2,6 +2,7 @@
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import keras
 import numpy as np
@@ -115,8 +116,16 @@ def test_an_absolute_target_stays() -> None:
 
 
 def test_config_round_trip() -> None:
-    options = {"eta": 0.7, "rho": 0.01, "reduction": 2.0, "target": -3.0, "form": "inequality", "scale_free": True}
-    options |= {"update": "proximal", "step": 0.5}
+    options: dict[str, Any] = {
+        "eta": 0.7,
+        "rho": 0.01,
+        "reduction": 2.0,
+        "target": -3.0,
+        "form": "inequality",
+        "scale_free": True,
+        "update": "proximal",
+        "step": 0.5,
+    }
     constraint = ConfidenceConstraint(**options)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(constraint))
     assert {name: getattr(again, name) for name in options} == options

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
-SIZES = {"channels": 8, "cells": 1, "input_shape": (8, 8, 1), "mean": 0.3, "std": 0.4, "seed": 1}
+SIZES: dict[str, Any] = {"channels": 8, "cells": 1, "input_shape": (8, 8, 1), "mean": 0.3, "std": 0.4, "seed": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,7 @@ def test_search_computes_its_architecture_and_constraint_in_float32() -> None:
         keras.config.set_dtype_policy(policy)
         search = make_search()
         constant = network_constant(*search.architecture.parameters(), search.norms.measure(), search.cell_types)
+        assert search.constraint is not None
         search.constraint.set_target(constant)
         state = search.constraint.evaluate(constant)
         draws = search.architecture(tf.constant([0, 1]))

@@ -39,7 +39,7 @@ def sigmas(architecture):
 @pytest.mark.parametrize("sigma", [0.01, 0.1, 0.5])
 def test_starts_at_the_mean_weights_of_pc_darts(sigma: float) -> None:
     architecture = LogNormalArchitecture(sigma=sigma)
-    for (mean, variance), expected in zip(architecture.parameters(), (1 / 8, 1 / INPUTS), strict=True):
+    for (mean, variance), expected in zip(architecture.parameters(), (np.array(1 / 8), 1 / INPUTS), strict=True):
         np.testing.assert_allclose(np.exp(mean + variance / 2), np.broadcast_to(expected, mean.shape), rtol=1e-5)
         np.testing.assert_allclose(variance, sigma**2, rtol=1e-4)
     for mu, start in zip(architecture.mu, architecture.initial_mu(), strict=True):
@@ -57,13 +57,13 @@ def test_logarithms_of_draws_are_normal_and_independent() -> None:
     architecture, count = randomised(), 2000
     draws = draw_many(architecture, count)
     scores = [
-        (np.log(values) - mu.numpy()) / sigma
+        ((np.log(values) - mu.numpy()) / sigma).reshape(count, -1)
         for values, mu, sigma in zip(draws, architecture.mu, sigmas(architecture), strict=True)
     ]
-    scores = np.concatenate([score.reshape(count, -1) for score in scores], 1)
-    assert np.abs(scores.mean(0)).max() < 5 / count**0.5
-    assert np.abs(scores.std(0) - 1).max() < 5 / (2 * count) ** 0.5
-    correlations = np.corrcoef(scores.T) - np.eye(scores.shape[1])
+    joined = np.concatenate(scores, 1)
+    assert np.abs(joined.mean(0)).max() < 5 / count**0.5
+    assert np.abs(joined.std(0) - 1).max() < 5 / (2 * count) ** 0.5
+    correlations = np.corrcoef(joined.T) - np.eye(joined.shape[1])
     assert np.abs(correlations).max() < 5.5 / count**0.5
 
 

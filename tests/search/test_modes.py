@@ -120,7 +120,9 @@ def test_random_cells_are_drawn_not_searched(
 
 def test_random_cells_are_uniform_over_the_space() -> None:
     """Each of a node's pairs of inputs, and each of 7 operations, equally often: within 5 standard errors of 1,000."""
-    count, pairs, operations = 1000, {}, {}
+    count = 1000
+    pairs: dict[tuple[int, ...], int] = {}
+    operations: dict[str, int] = {}
     for seed in range(count):
         for node, edges in enumerate(random_genotype(seed).normal.nodes, start=2):
             pair = node, *sorted(source for _, source in edges)

@@ -1,5 +1,7 @@
 """Plain alpha and beta: where they start, their constant (Eq. 10), and softmax and DARTS as special cases."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +18,7 @@ SEED = tf.constant([0, 1])
 CELL_TYPES = [0, 1, 0]
 
 
-def moved(seed: int = 0, **options: object) -> PointArchitecture:
+def moved(seed: int = 0, **options: Any) -> PointArchitecture:
     architecture = PointArchitecture(**options)
     rng = np.random.default_rng(seed)
     for variable in architecture.trainable_variables:

@@ -134,7 +134,12 @@ def test_steps_replayed(form: str, scale_free: bool, batches: list) -> None:
     start, theta = [tf.constant(value, tf.float32) for value in parameters(search)], 0.0
     measured: list[tf.Tensor] = []
     measure = search.norms.measure
-    search.norms.measure = lambda: measured.append(measure()) or measured[-1]
+
+    def remember() -> tf.Tensor:
+        measured.append(measure())
+        return measured[-1]
+
+    search.norms.measure = remember  # type: ignore[method-assign]
     for batch in batches:
         for ours, other in zip(free.supernet.variables, search.supernet.variables, strict=True):
             ours.assign(other.numpy())
@@ -199,7 +204,7 @@ def test_shared_draws_make_the_probability_true() -> None:
         for mean, sigma in ((mu_alpha, sigma_alpha), (mu_beta, sigma_beta))
     ]
     constants = [
-        network_constant(*pair, tf.constant(log_norms, tf.float32), tf.constant(types), shared=shared)
+        network_constant(pair[0], pair[1], tf.constant(log_norms, tf.float32), tf.constant(types), shared=shared)
         for shared in (True, False)
     ]
     alpha = np.exp(mu_alpha + sigma_alpha * rng.standard_normal((samples, 2, 14, 8)))

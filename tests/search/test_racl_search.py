@@ -38,7 +38,7 @@ def halves() -> tuple[ImageSet, ImageSet]:
 
 
 @pytest.fixture(scope="module")
-def steps(halves) -> list:
+def steps(halves: tuple[ImageSet, ImageSet]) -> list:
     """((x_w, y_w), (x_a, y_a)) of three steps."""
     return list(search_batches(*halves, 12, seed=0).take(3))
 
@@ -81,6 +81,7 @@ def test_fit_takes_the_same_steps(steps: list) -> None:
 def test_warm_up_trains_the_weights_alone(steps: list) -> None:
     search = make_search()
     search.searching = False
+    assert search.constraint is not None
     architecture = [*search.architecture.variables, *search.architecture_optimizer.variables, search.constraint.theta]
     kept, weights = values(architecture), values(search.supernet.trainable_variables)
     warm, *_ = run(search, steps[:2])
@@ -128,7 +129,7 @@ def test_keras_file_holds_the_whole_state(tmp_path, steps: list) -> None:
 
 
 @pytest.mark.parametrize("update", UPDATES)
-def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves, update: str) -> None:
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves: tuple[ImageSet, ImageSet], update: str) -> None:
     """Epochs 3 and 4 from the checkpoint after epoch 2 end where the run that went through them ends."""
 
     def fit(search: RACLSearch, first_epoch: int, *callbacks: keras.callbacks.Callback) -> None:

@@ -97,6 +97,7 @@ def test_the_most_robust_comes_first_and_half_are_bounded(result: SamplingResult
         assert (one.bounds is not None) == (one.robust >= half)
         assert one.bounds is None or 0 < one.bounds.lower <= one.bounds.upper
         if after is not None and one.bounds is not None and after.robust == one.robust:
+            assert after.bounds is not None
             assert one.bounds.lower <= after.bounds.lower
 
 
@@ -202,7 +203,9 @@ def test_the_record_is_json_and_the_tables_show_it(tmp_path, result: SamplingRes
     record = json.loads((tmp_path / "choice.json").read_text())
     assert record["samples"] == SAMPLES
     assert record["attack"]["steps"] == 3
-    assert record["candidates"][0]["lower"] == result.architectures[0].bounds.lower
+    bounds = result.architectures[0].bounds
+    assert bounds is not None
+    assert record["candidates"][0]["lower"] == bounds.lower
     assert record["candidates"][0]["robust"]["accuracy"] == result.architectures[0].robust / 60
     assert len(record["edges"]) == 16
     assert np.mean([row["agreement"] for row in record["edges"]]) == pytest.approx(record["agreement"])
@@ -230,6 +233,6 @@ def test_what_is_refused(search: RACLSearch, data: ImageSet) -> None:
     with pytest.raises(UsageError, match="`top` must be a share"):
         sample_architectures(search, data, attack=ATTACK, top=0.0)
     with pytest.raises(UsageError, match="`attack` must be an attack"):
-        sample_architectures(search, data, attack=None)
+        sample_architectures(search, data, attack=None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="does not take images of shape"):
         sample_architectures(search, (np.zeros((2, 8, 8, 3), np.float32), np.zeros(2, int)), attack=ATTACK)

@@ -96,7 +96,9 @@ class Adam:
     """Kingma and Ba's Adam of one array, in Keras's form (epsilon 1e-7 outside of the bias correction)."""
 
     def __init__(self) -> None:
-        self.first = self.second = self.count = 0
+        self.first: float | np.ndarray = 0.0
+        self.second: float | np.ndarray = 0.0
+        self.count = 0
 
     def step(self, gradient: np.ndarray) -> np.ndarray:
         self.count += 1
@@ -118,10 +120,12 @@ class Replay:
         self.logits = values([search.architecture.sigma_logit_alpha, search.architecture.sigma_logit_beta])
         self.adam = [Adam() for _ in range(4)]
         self.momenta = [np.zeros(variable.shape) for variable in self.network.trainable_variables]
-        self.constrained, self.sequential = search.constraint is not None, search.updates == "sequential"
-        self.inequality = self.constrained and search.constraint.form == "inequality"
+        constraint = search.constraint
+        self.constrained, self.sequential = constraint is not None, search.updates == "sequential"
+        self.inequality = constraint is not None and constraint.form == "inequality"
         self.attack = search.attack
-        self.theta, self.target = 0.0, None
+        self.theta = 0.0
+        self.target: float | None = None
         self.count = 0
         self.losses: dict[str, float] = {}
         self.clipped = False
@@ -139,6 +143,7 @@ class Replay:
                 array = (*self.mu, *self.logits)[index]
                 array += self.adam[index].step(gradient)
         if self.constrained:
+            assert violation is not None
             self.theta += RHO * float(violation)
             self.theta = max(0.0, self.theta) if self.inequality else self.theta
         self.weight_step(weight_batch)
@@ -217,6 +222,7 @@ def assert_replayed(search: RACLSearch, replay: Replay) -> None:
     assert_equal_variables(search.norms.variables, replay.norms.variables, atol=1e-5)
     assert int(search.steps) == replay.count
     if replay.constrained:
+        assert search.constraint is not None
         assert float(search.constraint.theta) == pytest.approx(replay.theta, rel=1e-5)
         assert float(search.constraint.log_target) == pytest.approx(replay.target, rel=1e-5)
 
@@ -246,12 +252,17 @@ def test_two_steps_replayed(options: dict, steps: list) -> None:
 
 
 @pytest.mark.parametrize(("form", "target"), [("equality", -9.0), ("inequality", -9.0), ("inequality", 50.0)])
-def test_theta_adds_up_the_violations(form: str, target: float, steps: list) -> None:
+def test_theta_adds_up_the_violations(form: str, target: float, steps: list, monkeypatch: pytest.MonkeyPatch) -> None:
     """theta_{k+1} = theta_k + rho c_k, cut at 0 for the inequality, where c_k is the one the step started from."""
     search = make_search(constraint=CONSTRAINT | {"form": form, "target": target})
-    log_norms = []
+    log_norms: list[tf.Tensor] = []
     measure = search.norms.measure
-    search.norms.measure = lambda: log_norms.append(measure()) or log_norms[-1]
+
+    def recorded() -> tf.Tensor:
+        log_norms.append(measure())
+        return log_norms[-1]
+
+    monkeypatch.setattr(search.norms, "measure", recorded)
     theta = 0.0
     for step in steps:
         mu, logits = values(search.architecture.mu), values(search.architecture.sigma_logits)

@@ -68,7 +68,9 @@ def test_case_and_separators_are_free(spelling: str) -> None:
 
 
 def test_every_genotype_is_found_under_the_name_it_carries() -> None:
-    assert all(get_genotype(genotype.name) is genotype for genotype in GENOTYPES.values())
+    for genotype in GENOTYPES.values():
+        assert genotype.name is not None
+        assert get_genotype(genotype.name) is genotype
 
 
 def test_a_path_is_read(tmp_path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import importlib.resources
 import json
+from typing import Any
 
 import jsonschema
 import pytest
@@ -66,7 +67,8 @@ def test_file_is_read_back(tmp_path) -> None:
 
 
 def test_lists_and_pairs_become_values() -> None:
-    cell = Cell([[["skip_connect", 0]]], [2])
+    lists: Any = [[["skip_connect", 0]]]  # as JSON gives them
+    cell = Cell(lists, [2])
     assert cell == Cell(((Edge("skip_connect", 0),),), (2,))
     assert hash(cell) == hash(Cell(((Edge("skip_connect", 0),),), (2,)))
     assert cell.nodes[0][0].operation == "skip_connect"

@@ -188,7 +188,7 @@ def test_best_network_is_the_most_robust_of_all_epochs(tmp_path) -> None:
 
     def run(epochs: range) -> None:
         trainer = make_trainer(small_network(), None)
-        callbacks = [HistoryFile(history), BestNetwork(path, history)]
+        callbacks: list[keras.callbacks.Callback] = [HistoryFile(history), BestNetwork(path, history)]
         for callback in callbacks:
             callback.set_model(trainer)
         for epoch in epochs:

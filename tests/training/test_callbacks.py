@@ -77,7 +77,7 @@ def test_history_of_a_resumed_run_replaces_what_it_repeats(tmp_path: pathlib.Pat
 def test_divergence_stops_at_the_epochs_first_weights() -> None:
     """The learning rate breaks in the second epoch: the weights of the first one's end are kept."""
     trainer = make_trainer()
-    kept = []
+    kept: list[np.ndarray] = []
 
     def on_epoch_begin(epoch: int, logs: dict) -> None:
         kept[:] = [variable.numpy().copy() for variable in trainer.variables]

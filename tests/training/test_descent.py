@@ -1,5 +1,7 @@
 """Clipping, coupled decay and anchors in their order, against SGD with momentum written out in NumPy."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -48,8 +50,8 @@ def test_replayed(clip_norm: float | None, weight_decay: float, anchors: list | 
     optimizer = keras.optimizers.SGD(RATE, momentum=MOMENTUM)
     optimizer.build(variables)
     for step in gradients:
-        options = {"clip_norm": clip_norm, "weight_decay": weight_decay}
-        descend(optimizer, [tf.constant(gradient) for gradient in step], variables, anchors=anchors, **options)
+        ready = [tf.constant(gradient) for gradient in step]
+        descend(optimizer, ready, variables, clip_norm=clip_norm, weight_decay=weight_decay, anchors=anchors)
     for variable, value in zip(variables, expected, strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5, atol=1e-6)
 
@@ -57,7 +59,7 @@ def test_replayed(clip_norm: float | None, weight_decay: float, anchors: list | 
 def test_replicas_clip_the_mean_of_their_gradients(two_replicas: tf.distribute.Strategy) -> None:
     """Gradients g and 3g on two replicas step as 2g on one device, with decay and clipping counted once."""
     single, (gradients,) = setup(1)
-    options = {"clip_norm": 1.0, "weight_decay": 0.3}
+    options: dict[str, Any] = {"clip_norm": 1.0, "weight_decay": 0.3}
     optimizer = keras.optimizers.SGD(RATE)
     optimizer.build(single)
     descend(optimizer, [tf.constant(2 * gradient) for gradient in gradients], single, **options)
