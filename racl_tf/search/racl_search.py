@@ -57,7 +57,8 @@ class RACLSearch(keras.Model):
     1. measures ln(lambda_o) of every operation by power iteration (`OperationNorms.measure`);
     2. updates mu and sigma of alpha and beta on (x_a, y_a) by the gradient of
        CE + theta c + rho/2 c^2 at one reparameterised draw (Eqs. 17 and 18, `update_architecture`);
-    3. updates theta by rho c (Eq. 19, `update_dual`), with the c of the point that 2. started from;
+    3. updates theta by rho c (Eq. 19, `update_dual`), with the c of the point that 2. started from (the constraint's
+       `update="proximal"`: that it ended at, since there c has a step of its own beside the loss's);
     4. updates the weights on (x_w, y_w) by the gradient of CE at a fresh draw (`update_weights`).
 
     While `searching` is false (the warm-up, see `racl_tf.search.WarmUp`) 2. and 3. are left out.
