@@ -51,7 +51,7 @@ def paper_settings() -> ConfigDict:
     config.search.sigma = 0.1  # at the start
     config.search.normalize = "none"  # or "sum": draws are divided by their sum in the network
     config.search.eta = 0.9  # confidence, in [0.5, 1)
-    config.search.update = "printed"  # the paper's; or "proximal": the constraint by a step of its own, which settles
+    config.search.constraint_update = "printed"  # or "proximal": by a step of its own, which settles
     config.search.rho = 1e-3  # penalty of ADMM and step size of theta
     config.search.constraint_step = 1.0  # length of the proximal step on the constraint
     config.search.node_reduction = placeholder(
@@ -188,7 +188,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 #: Settings that folders of runs begun before they came do not hold, and what these runs did.
 ADDED: Mapping[str, Any] = {
-    "search.update": "printed",
+    "search.constraint_update": "printed",
     "search.constraint_step": 1.0,
     "search.node_reduction": None,
 }

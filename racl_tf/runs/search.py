@@ -95,7 +95,7 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
     constraint = None
     if mode.constrained:
         constraint = ConfidenceConstraint(
-            update=settings.update,
+            update=settings.constraint_update,
             step=settings.constraint_step,
             eta=settings.eta,
             rho=settings.rho,

@@ -77,6 +77,6 @@ def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) ->
     (folder / "config.json").write_text(json.dumps(before))
     config.update_from_flattened_dict(dict(ADDED))
     assert StepFolder(str(tmp_path), "search", config, ("search",)).begin() == folder
-    config.search.update = "proximal"
-    with pytest.raises(UsageError, match=r"search\.update was 'printed' and is 'proximal'"):
+    config.search.constraint_update = "proximal"
+    with pytest.raises(UsageError, match=r"search\.constraint_update was 'printed' and is 'proximal'"):
         StepFolder(str(tmp_path), "search", config, ("search",))

@@ -143,3 +143,11 @@ def test_random_cells_are_uniform_over_the_space() -> None:
 def test_an_unknown_mode_is_named() -> None:
     with pytest.raises(UsageError, match="Did you mean 'pc_darts'"):
         search_mode("pcdarts")
+
+
+def test_settings_choose_the_update_and_the_reduction_by_node(config: ConfigDict) -> None:
+    """Nats per intermediate node, 4 of each cell, take the place of those of the whole network."""
+    search = search_of(config, constraint_update="proximal", constraint_step=0.5, node_reduction=0.25, cells=3)
+    assert search.constraint is not None
+    assert (search.constraint.update, search.constraint.step) == ("proximal", 0.5)
+    assert search.constraint.reduction == 0.25 * 4 * 3
