@@ -10,7 +10,7 @@ import tensorflow as tf
 from racl_tf.attacks import GradientAttack, image_seeds
 from racl_tf.errors import UsageError, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
-from racl_tf.lipschitz.surrogate import LogNormal, network_constant
+from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.architecture import Architecture
 from racl_tf.search.confidence_constraint import ConfidenceConstraint, ConstraintState
@@ -72,7 +72,8 @@ class RACLSearch(keras.Model):
             `PointArchitecture`.
         constraint: on the network's Lipschitz constant; None searches without.
         norms: the kind of an operation's norm, "matrix" (the paper's) or "operator" (see `OperationNorms`).
-        norms_batch_norm: whether norms include the normalisations' factors.
+        norms_batch_norm: whether norms include the normalisations' factors, without which they order operations
+            against their gains; by default unless the constraint's update is "printed".
         updates: "joint": mu and sigma from one backward pass (Eq. 18 as printed); "sequential": mu first, then
             sigma at the new mu, by an optimizer of its own with the same settings.
         second_order: takes the architecture's gradient of CE not at the weights but after one descent step of
@@ -91,7 +92,7 @@ class RACLSearch(keras.Model):
         constraint: ConfidenceConstraint | None = None,
         *,
         norms: str = "matrix",
-        norms_batch_norm: bool = False,
+        norms_batch_norm: bool | None = None,
         updates: str = "joint",
         second_order: bool = False,
         attack: GradientAttack | None = None,
@@ -104,6 +105,8 @@ class RACLSearch(keras.Model):
         self.supernet = supernet
         self.architecture = LogNormalArchitecture() if architecture is None else architecture
         self.constraint = constraint
+        if norms_batch_norm is None:
+            norms_batch_norm = constraint is None or constraint.proximal
         self.norms = OperationNorms(supernet, norm_kind=norms, batch_norm=norms_batch_norm)
         self.updates = updates
         self.second_order = second_order
@@ -212,6 +215,16 @@ class RACLSearch(keras.Model):
         parameters = self.architecture.initial_parameters() if start else self.architecture.parameters()
         return network_constant(*parameters, log_norms, self.cell_types, scale_free=scale_free, shared=shared)
 
+    def reachable(self, log_norms: tf.Tensor) -> tf.Tensor:
+        """Returns by how many nats choice alone can lower mu_F below the start's, measured scale-free, a scalar.
+
+        Arguments:
+            log_norms: ln(lambda_o) of every operation (cells, 14, 8), of `OperationNorms.measure`.
+        """
+        start = self.architecture.initial_parameters()
+        mean = network_constant(*start, log_norms, self.cell_types, scale_free=True).mean
+        return mean - least_relative_mean(log_norms, self.cell_types)
+
     def update_architecture(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> SearchPoint:
         """Moves mu and sigma for the loss and for the constraint (Eqs. 17 and 18).
 
@@ -230,7 +243,8 @@ class RACLSearch(keras.Model):
         steps = None
         if self.constraint is not None:
             reference = self.network_constant(log_norms, shared=self._is_proximal, start=self._is_proximal)
-            self.constraint.set_target(reference)
+            taken = tf.convert_to_tensor(self.architecture_optimizer.iterations)
+            self.constraint.set_target(reference, self.reachable(log_norms), taken)
             steps = self._proximal_steps(self.constraint, log_norms) if self._is_proximal else None
         points = []
         for part in self._architecture_parts():

@@ -105,17 +105,12 @@ def draw_genotypes(architecture: Architecture, samples: int, *, seed: int = 0) -
         samples: their number.
         seed: of the draws.
     """
-
-    @tf.function(autograph=False)
-    def draw() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.map_fn(
-            lambda index: architecture(fold(seed, "confidence", index)),
-            tf.range(samples),
-            fn_output_signature=(tf.float32, tf.float32),
-        )
-
-    alpha, beta = (values.numpy() for values in draw())
-    return [select_genotype(scores) for scores in alpha * beta[..., None]]
+    alpha, beta = tf.map_fn(  # eagerly: a graph of its own for every call would be traced longer than this takes
+        lambda index: architecture(fold(seed, "confidence", index)),
+        tf.range(samples),
+        fn_output_signature=(tf.float32, tf.float32),
+    )
+    return [select_genotype(scores) for scores in (alpha * beta[..., None]).numpy()]
 
 
 def operation_shares(genotypes: Sequence[Genotype]) -> np.ndarray:
