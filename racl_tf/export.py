@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import are_probabilities
+from racl_tf.attacks.checks import check_takes_floats, probability_head
 from racl_tf.errors import UsageError
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -36,7 +36,7 @@ def export_saved_model(
 
     Raises:
         UsageError: the path exists, the input shape is not known, there are not as many class names as classes,
-            or the model does not give logits.
+            or the model does not give logits, those of one class alone, or takes integers.
 
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -113,10 +113,17 @@ def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, 
 
 def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
     """Returns the number of classes of a model that gives logits, judged by its outputs for noise."""
-    noise = np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32)
-    outputs = np.asarray(tf.cast(model(noise, training=False), tf.float32))
-    if outputs.ndim != 2:
-        raise UsageError(f"Exporting needs a model with logits of shape (batch, classes). It gives {outputs.shape}.")
-    if are_probabilities(outputs):
-        raise UsageError("Exporting expects logits, but the model gives probabilities. Remove its last softmax.")
+
+    def outputs_of(images: np.ndarray) -> np.ndarray:
+        return np.asarray(tf.cast(model(images, training=False), tf.float32))
+
+    check_takes_floats(model)
+    outputs = outputs_of(np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32))
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise UsageError(
+            "Exporting needs a model with logits of shape (batch, classes), 2 classes at least. "
+            f"It gives {outputs.shape}."
+        )
+    if head := probability_head(outputs_of, outputs, shape):
+        raise UsageError(f"Exporting expects logits, but the model gives probabilities. Remove its last {head}.")
     return outputs.shape[1]

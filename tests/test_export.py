@@ -131,6 +131,16 @@ def test_what_is_no_classifier_with_logits_is_refused(tmp_path) -> None:
     path = tmp_path / "model"
     with pytest.raises(UsageError, match="expects logits, but the model gives probabilities"):
         export_saved_model(classifier(keras.layers.Softmax()), path)
+    with pytest.raises(UsageError, match=r"2 classes at least\. It gives \(8, 1\)"):
+        export_saved_model(classifier(keras.layers.Dense(1)), path)
+    pixels = keras.Input(SHAPE, dtype="uint8")
+    with pytest.raises(UsageError, match="The model takes uint8, to which images in"):
+        export_saved_model(keras.Model(pixels, classifier()(pixels)), path)
+    for activation in ("softmax", "sigmoid"):
+        for dtype in ("mixed_bfloat16", "mixed_float16"):
+            half = keras.layers.Dense(3, activation=activation, dtype=dtype)
+            with pytest.raises(UsageError, match=f"probabilities. Remove its last {activation}"):
+                export_saved_model(classifier(half), path)
     with pytest.raises(UsageError, match=r"It gives \(8, 5, 1\)"):
         export_saved_model(classifier(keras.layers.Reshape((5, 1))), path)
     images = keras.Input((None, None, 3))

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.attacks.checks import check_outputs, check_takes_floats, probability_head
 from racl_tf.errors import UsageError
 
 _TINY = np.finfo(np.float32).tiny
@@ -21,8 +21,8 @@ class Classifier:
     """A model as attacks and evaluations see it: images in [0, 1] in, float32 logits out, always in inference mode.
 
     Images, eps and step sizes are in units of [0, 1] whatever the model takes. Where the model gives probabilities,
-    which the first images tell, their logarithms serve as logits, with a warning: what a softmax has rounded
-    to 0 or 1 has lost its gradient.
+    which the first images tell, their logarithms serve as logits, log p of a softmax and log p / (1 - p) of a sigmoid
+    for each class, with a warning: what has been rounded to 0 or 1 has lost its gradient.
 
     Arguments:
         model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
@@ -30,7 +30,7 @@ class Classifier:
         bounds: the model's inputs for black and for white, such as (0, 255) or (-1, 1).
 
     Raises:
-        UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
+        UsageError: for a model that cannot be called or takes integers, or bounds that are not two rising numbers.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class Classifier:
             raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
+        check_takes_floats(model)
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
         self.bounds = bounds
-        self.probabilities = False
+        self.probabilities = ""  # or "softmax" or "sigmoid", the head that makes probabilities of logits
         self._classes: dict[tuple[int, ...], int] = {}
         self._graphs: dict[Any, Callable[..., Any]] = {}
 
@@ -51,7 +52,10 @@ class Classifier:
         low, high = self.bounds
         inputs = x if (low, high) == (0, 1) else low + (high - low) * x
         outputs = tf.cast(self._outputs(inputs), tf.float32)
-        return tf.math.log(tf.maximum(outputs, _TINY)) if self.probabilities else outputs
+        if not self.probabilities:
+            return outputs
+        logs = tf.math.log(tf.maximum(outputs, _TINY))
+        return logs if self.probabilities == "softmax" else logs - tf.math.log(tf.maximum(1 - outputs, _TINY))
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Returns the logits (N, K) of images (N, ...) in [0, 1], compiled."""
@@ -75,13 +79,13 @@ class Classifier:
                 reason = " ".join(reason.split())
                 raise UsageError(f"The model does not take images of shape {shape}. {reason}") from None
             check_outputs(rows)
-            if are_probabilities(rows) and not self.probabilities:
+            if not self.probabilities and (head := probability_head(self.logits, rows, shape)):
                 warnings.warn(
-                    "The model returns probabilities (its rows lie in [0, 1] and sum to 1). Attacks use their "
-                    "logarithms, which are weaker where the softmax saturates. Leave out the model's last softmax.",
+                    f"The model returns probabilities, as a {head} gives them. Attacks use their logarithms, which "
+                    f"are weaker where the {head} saturates. Leave out the model's last {head}.",
                     stacklevel=3,
                 )
-                self.probabilities = True
+                self.probabilities = head
                 self._graphs.clear()
             self._classes[shape] = rows.shape[1]
         classes = self._classes[shape]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from racl_tf.data.image_set import Dataset, ImageSet
+from racl_tf.data.image_set import Dataset, ImageSet, as_labels
 from racl_tf.data.resizing import resize, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
@@ -74,7 +74,7 @@ def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> 
     if np.issubdtype(x.dtype, np.floating):
         x = x.astype(np.float32)
     if np.issubdtype(y.dtype, np.integer):
-        y = y.astype(np.int32)
+        y = as_labels(y)
     data = ImageSet(x, y)
     return ImageSet(resize(data.x, size), data.y)
 

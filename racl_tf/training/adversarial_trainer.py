@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.attacks.checks import check_outputs, check_takes_floats, probability_head
 from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
@@ -74,16 +74,17 @@ class AdversarialTrainer(CheckedModel):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: the network gives probabilities, or no finite logits, or it computes in float16.
+            UsageError: the network gives probabilities, or no finite logits, takes integers, or computes in float16.
         """
+        check_takes_floats(self.network)
         shape = getattr(self.network, "input_shape", None)
         if isinstance(shape, tuple) and None not in shape[1:]:
             black, white = np.zeros(shape[1:], np.float32), np.ones(shape[1:], np.float32)
-            rows = np.asarray(self.network(np.stack([black, white]), training=False), np.float32)
+            rows = self._outputs(np.stack([black, white]))
             check_outputs(rows)
-            if are_probabilities(rows):
+            if head := probability_head(self._outputs, rows, shape[1:]):
                 raise UsageError(
-                    "The model returns probabilities, but is trained on logits. Leave out the model's last softmax."
+                    f"The model returns probabilities, but is trained on logits. Leave out the model's last {head}."
                 )
         self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
         super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
@@ -125,6 +126,9 @@ class AdversarialTrainer(CheckedModel):
             self._record("robust_", attacked, labels)
             shown += ["robust_loss", "robust_accuracy"]
         return results(self._means, *shown)
+
+    def _outputs(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self.network(images, training=False), np.float32)
 
     def _record(self, prefix: str, images: tf.Tensor, labels: tf.Tensor) -> None:
         logits = self.network(images, training=False)

@@ -222,7 +222,16 @@ def test_adversarial_training_makes_digits_robust(digits: Dataset) -> None:
     assert results["adversarial"]["robust_accuracy"] > results["plain"]["robust_accuracy"] + 0.3
 
 
-def test_probabilities_are_refused() -> None:
-    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
-    with pytest.raises(UsageError, match="Leave out the model's last softmax"):
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_are_refused(activation: str, dtype: str) -> None:
+    head = keras.layers.Dense(10, activation, dtype=dtype)
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), head])
+    with pytest.raises(UsageError, match=f"Leave out the model's last {activation}"):
+        make_trainer(network, fgsm(0.1))
+
+
+def test_a_network_of_bytes_is_refused() -> None:
+    network = keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(10)])
+    with pytest.raises(UsageError, match="The model takes uint8"):
         make_trainer(network, fgsm(0.1))
