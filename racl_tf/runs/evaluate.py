@@ -1,5 +1,7 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
+import itertools
+
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -29,7 +31,9 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
-    model.check(test.images([0]), test.y)
+    classes = model.check(test.images([0]), test.y)
+    for attack in itertools.chain(*attacks.values()):
+        attack.check_classes(classes)
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
