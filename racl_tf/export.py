@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -91,6 +92,27 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
     images = tf.cast(images, tf.float32)
     logits = served.signatures["logits"](images=images)["logits"]
     return float(tf.reduce_max(tf.abs(logits - tf.cast(model(images, training=False), tf.float32))))
+
+
+def holds_weights(path: str | os.PathLike[str], model: keras.Model) -> bool:
+    """Returns whether the SavedModel at a path has every weight of a model, to the last bit.
+
+    Arguments:
+        path: the folder that `export_saved_model` wrote.
+        model: a classifier.
+    """
+    try:
+        reader = tf.train.load_checkpoint(os.fspath(Path(path) / "variables" / "variables"))
+    except (ValueError, tf.errors.OpError):
+        return False
+    kept = Counter(_bits(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map())
+    needed = Counter(_bits(weight.numpy()) for weight in model.weights)
+    return needed <= kept
+
+
+def _bits(value: object) -> bytes:
+    array = np.asarray(value)
+    return f"{array.dtype} {array.shape}".encode() + array.tobytes()
 
 
 def _single(serve: _Endpoint, name: str) -> _Endpoint:

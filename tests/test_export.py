@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
-from racl_tf.export import export_saved_model, verify_saved_model
+from racl_tf.export import export_saved_model, holds_weights, verify_saved_model
 
 SHAPE = (9, 8, 3)
 PLAIN = """
@@ -107,6 +107,19 @@ def test_verification_notices_other_weights(tmp_path) -> None:
     assert verify_saved_model(model, path, noise(4)) < 1e-5
     model.layers[-1].bias.assign_add([0.0, 0.0, 0.25, 0.0, 0.0])
     assert verify_saved_model(model, path, noise(4)) == pytest.approx(0.25, abs=1e-5)
+
+
+def test_an_export_holds_the_weights_of_its_model_alone(tmp_path) -> None:
+    model = classifier()
+    path = export_saved_model(model, tmp_path / "model")
+    assert holds_weights(path, model)
+    for variable in (model.layers[1].moving_variance, model.layers[-1].bias):
+        value = variable.numpy()
+        variable.assign(value + np.eye(len(value), dtype=np.float32)[0] * 1e-6)
+        assert not holds_weights(path, model)
+        variable.assign(value)
+    assert holds_weights(path, model)
+    assert not holds_weights(tmp_path, model)
 
 
 def test_what_exists_is_left_alone(tmp_path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks.checks import check_outputs, check_takes_floats, probability_head
+from racl_tf.attacks.digest import digest
 from racl_tf.errors import UsageError
 
 _TINY = np.finfo(np.float32).tiny
@@ -106,6 +107,17 @@ class Classifier:
             others: tensors of fixed shape, by name.
         """
         arrays, others = tf.nest.map_structure(tf.convert_to_tensor, (arrays, others))
+        return self._graph(function, static, arrays, others)(arrays, others)
+
+    def digest(self, x: np.ndarray) -> str:
+        """Returns what identifies the model on images like (N, ...): a digest of its graph and its weights.
+
+        It is the same for a model read again from its file, and another one when a weight has changed. A Keras model
+        and its SavedModel differ in it.
+        """
+        return digest(self._graph(_logits, None, {"x": tf.convert_to_tensor(x)}, {}))
+
+    def _graph(self, function: Callable[..., Any], static: Any, arrays: Any, others: dict[str, tf.Tensor]) -> Any:
         key = (function, static, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
         if key not in self._graphs:
 
@@ -117,7 +129,7 @@ class Classifier:
                 tf.nest.map_structure(tf.TensorSpec.from_tensor, others),
             )
             self._graphs[key] = tf.function(graph, autograph=False).get_concrete_function(*specs)
-        return self._graphs[key](arrays, others)
+        return self._graphs[key]
 
 
 _classifiers: weakref.WeakKeyDictionary[keras.Layer, Classifier] = weakref.WeakKeyDictionary()

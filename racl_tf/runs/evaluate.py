@@ -37,16 +37,16 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, masking = folder / file_names.RESULTS, None
-    if results.exists():
-        found = read_json(results).get("masking")
-        return evaluation, MaskingReport.from_dict(found) if found else None
+    results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
+    found = read_json(results) if results.exists() else {}
+    if found.get("digest") == digest:
+        return evaluation, MaskingReport.from_dict(found["masking"]) if found.get("masking") else None
     if settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
     attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
-    record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
+    record = {"dataset": config.data.name, "model": attacked, "digest": digest, **evaluation.to_dict()}
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 
