@@ -15,6 +15,7 @@ from racl_tf.attacks.checks import check_outputs, check_takes_floats, probabilit
 from racl_tf.attacks.digest import digest
 from racl_tf.errors import UsageError
 
+_ALIKE = 0.05  # relative difference of logits that rounding may make in batches of other sizes
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -66,15 +67,17 @@ class Classifier:
         """Checks that the model gives finite outputs and a class for every label, and returns the number of classes.
 
         The model is asked once for each shape of images: about the first image, a black and a white one, since
-        one image's logits alone may happen to look like probabilities.
+        one image's logits alone may happen to look like probabilities, and about the first alone, whose logits must
+        not depend on the others.
 
         Raises:
             UsageError: if it does not.
         """
         shape = x.shape[1:]
         if shape not in self._classes:
+            images = np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1])
             try:
-                rows = self.logits(np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1]))
+                rows = self.logits(images)
             except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
                 reason = re.split(r"Arguments received|Received args", re.sub(r"\x1b\[\d+m", "", str(error)))[0]
                 reason = " ".join(reason.split())
@@ -88,6 +91,7 @@ class Classifier:
                 )
                 self.probabilities = head
                 self._graphs.clear()
+            self._check_alone(x[:1], self.logits(images)[0])
             self._classes[shape] = rows.shape[1]
         classes = self._classes[shape]
         if y.max() >= classes:
@@ -96,6 +100,17 @@ class Classifier:
                 "Is this the model of another dataset?"
             )
         return classes
+
+    def _check_alone(self, image: np.ndarray, beside_others: np.ndarray) -> None:
+        """Warns if an image alone has other logits than beside others, but the same again when alone again."""
+        alone, again = self.logits(image)[0], self.logits(image)[0]
+        limit = _ALIKE * np.abs(alone).max()
+        if np.abs(alone - again).max() <= limit < np.abs(alone - beside_others).max():
+            warnings.warn(
+                "The model's outputs for an image depend on the other images of its batch, as those of a model that "
+                "normalizes in training mode do, so that no figure of it holds. Run the model in inference mode.",
+                stacklevel=4,
+            )
 
     def call(self, function: Callable[..., Any], static: Any, arrays: Any, **others: Any) -> Any:
         """Returns `function(static, logits_of, arrays, **others)` as a graph that is traced once for all batch sizes.

@@ -140,6 +140,20 @@ def test_class_by_class_probabilities_are_attacked_by_their_logits(kernels, imag
     np.testing.assert_allclose(moved, attack(linear, images, labels), atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_run_in_training_mode_is_noticed(training: bool, recwarn: pytest.WarningsRecorder) -> None:
+    """By its batch normalization; dropout makes it random, which is no dependence on others."""
+    norm, dropout = keras.layers.BatchNormalization(), keras.layers.Dropout(0.5, seed=1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5), norm])
+    for function, warns in (
+        (lambda x: model(x, training=training), training),
+        (lambda x: model(dropout(x, training=training)), False),
+    ):
+        recwarn.clear()
+        Classifier(function).check(PIXELS, np.zeros(6, int))
+        assert any("depend on the other images" in str(warning.message) for warning in recwarn) == warns
+
+
 def test_models_of_integers_are_refused() -> None:
     pixels = keras.Input((2, 2, 1), dtype="uint8")
     scaled = keras.layers.Rescaling(1 / 255, dtype="float32")(pixels)
