@@ -17,7 +17,14 @@ from racl_tf.data.resizing import resize, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
 
-_UNREADABLE = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # which Pillow knows by name, but not by itself how to read
+_UNREADABLE = (
+    "BUFR",
+    "EPS",
+    "GRIB",
+    "HDF5",
+    "MPEG",
+    "WMF",
+)  # which Pillow knows by name, but not by itself how to read
 _KNOWN_BY_CONTENT = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called
 _SPLITS = ("train", "test", "val", "valid", "validation")
 _NAMED = 5  # entries left out that a warning names

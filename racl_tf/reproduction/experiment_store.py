@@ -210,7 +210,9 @@ class ExperimentStore:
         """Returns the sweeps of a system: of each of `sweep.attacks` over eps, and of PGD over its steps ("steps")."""
         settings, classifier, folders = self.config.sweep, self.classifier(system), self.sweep_folders(system)
         sweeps = {
-            name: self._measure(sweep_eps, classifier, self._plan(name), settings.epsilons, folder=folders[name], system=system)
+            name: self._measure(
+                sweep_eps, classifier, self._plan(name), settings.epsilons, folder=folders[name], system=system
+            )
             for name in settings.attacks
         }
         (attack,) = self._plan(f"pgd{settings.steps[-1]}")

@@ -333,7 +333,7 @@ class RACLSearch(CheckedModel):
         return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
     def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        """Returns CE in training mode at this step's draw of a stream, for the gradient, and to show with the logits."""
+        """Returns CE in training mode at this step's draw of a stream, to descend on, and to show with the logits."""
         images, labels = batch
         alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
         images = self._attacked(images, labels, alpha, beta, stream)

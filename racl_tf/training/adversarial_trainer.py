@@ -78,14 +78,9 @@ class AdversarialTrainer(CheckedModel):
         """
         check_takes_floats(self.network)
         shape = getattr(self.network, "input_shape", None)
-        if isinstance(shape, tuple) and None not in shape[1:]:
-            black, white = np.zeros(shape[1:], np.float32), np.ones(shape[1:], np.float32)
-            rows = self._outputs(np.stack([black, white]))
-            check_outputs(rows)
-            if head := probability_head(self._outputs, rows, shape[1:]):
-                raise UsageError(
-                    f"The model returns probabilities, but is trained on logits. Leave out the model's last {head}."
-                )
+        self._network_is_checked = isinstance(shape, tuple) and None not in shape[1:]
+        if self._network_is_checked:
+            self._check_network(shape[1:])
         self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
         super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
         self.check_precision(self.optimizer)
@@ -102,7 +97,7 @@ class AdversarialTrainer(CheckedModel):
         return self.network(inputs, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = self.checked(data)
+        images, labels = self._batch(data)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seeds = _seeds(fold(self.seed, "train/attack", self.steps, replica), images)
         variables = self.network.trainable_variables
@@ -117,7 +112,7 @@ class AdversarialTrainer(CheckedModel):
         return results(self._means, "loss", "accuracy")
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = self.checked(data)
+        images, labels = self._batch(data)
         self._record("", images, labels)
         shown = ["loss", "accuracy"]
         if self.validation_attack is not None:
@@ -126,6 +121,25 @@ class AdversarialTrainer(CheckedModel):
             self._record("robust_", attacked, labels)
             shown += ["robust_loss", "robust_accuracy"]
         return results(self._means, *shown)
+
+    def _batch(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a batch that is checked, and so is a network whose images' shape was not known before."""
+        images, labels = self.checked(data)
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        if not self._network_is_checked and images.shape[1:].is_fully_defined() and alone:
+            self._network_is_checked = True
+            with tf.init_scope():  # once, while the step is traced
+                self._check_network(tuple(images.shape[1:]))
+        return images, labels
+
+    def _check_network(self, shape: tuple[int, ...]) -> None:
+        black, white = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        rows = self._outputs(np.stack([black, white]))
+        check_outputs(rows)
+        if head := probability_head(self._outputs, rows, shape):
+            raise UsageError(
+                f"The model returns probabilities, but is trained on logits. Leave out the model's last {head}."
+            )
 
     def _outputs(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.network(images, training=False), np.float32)

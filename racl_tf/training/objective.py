@@ -28,7 +28,7 @@ def record(
 
 
 def results(means: dict[str, keras.metrics.Mean], *names: str) -> dict[str, tf.Tensor]:
-    """Returns means by name, within a step: over the images of all replicas, not the mean of the replicas' own means."""
+    """Returns means by name, within a step: over the images of all replicas, not the mean of their own means."""
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return {name: means[name].result() for name in names}
     sums = [[tf.convert_to_tensor(variable) for variable in (means[name].total, means[name].count)] for name in names]

@@ -78,7 +78,12 @@ def test_a_model_of_the_same_predictions_is_another_one(task: EvaluationTask, tm
         other = prepare_task(model, data)
         assert other.predictions.tolist() == task.predictions.tolist()
         if scale == 1:
-            assert EvaluationProgress(other, ATTACKS, path=path).is_robust("fgsm").tolist() == [True, False, True, False]
+            assert EvaluationProgress(other, ATTACKS, path=path).is_robust("fgsm").tolist() == [
+                True,
+                False,
+                True,
+                False,
+            ]
         else:
             with pytest.raises(UsageError, match="another model: its graph or its weights differ, though"):
                 EvaluationProgress(other, ATTACKS, path=path)

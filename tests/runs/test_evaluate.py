@@ -87,7 +87,9 @@ def test_few_classes_are_attacked_on_the_margin_by_name(
     model.save(tmp_path / "few.keras")
     given = {"dataset": str(tmp_path / "few.npz"), "model": str(tmp_path / "few.keras"), "eps": "1/2"}
     for name in ("autoattack", "apgd_t"):
-        with pytest.raises(UsageError, match=f"needs at least 4 classes.*model of {classes}.*by name autoattack_margin"):
+        with pytest.raises(
+            UsageError, match=f"needs at least 4 classes.*model of {classes}.*by name autoattack_margin"
+        ):
             run_evaluation(flag_settings(attacks=name, **given), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     config = flag_settings(attacks="apgd_margin5,apgd_t_margin5,autoattack_margin", **given)

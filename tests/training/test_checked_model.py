@@ -79,7 +79,7 @@ def test_nothing_is_learnt_of_images_out_of_range() -> None:
         assert np.abs(variable.numpy() - value).max() < 0.2  # of the one good step
     with pytest.raises(UsageError, match="weights of samples"):
         model.fit(x, y, sample_weight=np.ones(len(y)), verbose=0)
-    with pytest.raises(UsageError, match="Received: uint8. Scale bytes first"):
+    with pytest.raises(UsageError, match=r"Received: uint8\. Scale bytes first"):
         model.fit((255 * x).astype("uint8"), y, verbose=0)
 
 
@@ -124,11 +124,11 @@ def test_the_search_checks_both_halves() -> None:
 @pytest.mark.parametrize("name", ["mixed_float16", "float16"])
 def test_float16_is_refused(name: str, policy: Callable[[str], None]) -> None:
     policy(name)
-    with pytest.raises(UsageError, match="compute in float16, such as .*mixed_bfloat16"):
+    with pytest.raises(UsageError, match=r"compute in float16, such as .*mixed_bfloat16"):
         trainer(keras.layers.Conv2D(2, 3))
     if name == "mixed_float16":
         search = RACLSearch(Supernet(3, channels=4, cells=1, partial=2, input_shape=SHAPE, seed=0))
-        with pytest.raises(UsageError, match="compute in float16, such as .*mixed_bfloat16"):
+        with pytest.raises(UsageError, match=r"compute in float16, such as .*mixed_bfloat16"):
             search.compile()
     policy("float32")
     with pytest.raises(UsageError, match="1 layers that compute in float16"):
