@@ -68,6 +68,17 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
         run_evaluation(config, workdir)
 
 
+def test_a_finished_training_of_another_genotype_is_not_taken(config: ConfigDict, tmp_path: pathlib.Path) -> None:
+    config.train.network = ""
+    GENOTYPES["darts"].save(tmp_path / "search/genotype.json")
+    GENOTYPES["darts"].save(tmp_path / "train/genotype.json")
+    (tmp_path / "train/finished.json").write_text("{}")
+    assert run_training(config, str(tmp_path)) == tmp_path / "train/best.keras"
+    GENOTYPES["pc_darts"].save(tmp_path / "search/genotype.json")
+    with pytest.raises(UsageError, match="begun with another genotype"):
+        run_training(config, str(tmp_path))
+
+
 def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path: pathlib.Path) -> None:
     with pytest.raises(UsageError, match="Run racl-search"):
         run_training(config, str(tmp_path))
