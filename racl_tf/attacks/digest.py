@@ -13,16 +13,17 @@ _RANDOM_STATES = (tf.uint32, tf.int64)  # of seed generators, which move on and 
 def digest(function: Any) -> str:
     """Returns a digest of a concrete function and of its variables' values, 16 hexadecimal digits.
 
-    Models of the same operations and weights have the same digest in every process. It costs a walk over the graph and
-    one pass over the weights.
+    Models of the same operations and weights have the same digest in every process. What the graph itself writes, such
+    as the state of random numbers, is no weight. It costs a walk over the graph and one pass over the weights.
     """
     graph = function.graph.as_graph_def()
     library = {made.signature.name: made for made in graph.library.function}
     found = hashlib.sha256(_graph_digest(graph.node, (), library, {}).encode())
     variables = {id(variable.handle): variable for variable in function.graph.variables}  # which have no order
-    for captured in function.captured_inputs:
+    written = {node.input[0] for node in graph.node if node.op.startswith("Assign")}  # counters and the like
+    for captured, inside in function.graph.captures:
         value = variables.get(id(captured), captured)
-        if value.dtype not in (tf.resource, *_RANDOM_STATES):
+        if value.dtype not in (tf.resource, *_RANDOM_STATES) and inside.op.name not in written:
             array = value.numpy()
             found.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     return found.hexdigest()[:16]

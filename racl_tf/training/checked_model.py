@@ -105,7 +105,7 @@ def _usage_errors() -> Iterator[None]:
             (_IMAGES, "Put any normalisation into the model, so that eps keeps its meaning in pixels."),
             (_LABELS, "Renumber the classes, and drop images without a label."),
         ):
-            if values := re.search(rf"{re.escape(found)}\W*?\[(\S+?)\] \[(\S+?)\]", text):
+            if values := re.search(rf"{re.escape(found)}['\]]*\s+\[?([^\s\]]+)\]?\s+\[?([^\s\]]+)", text):
                 raise UsageError(f"{found}. Received: values from {values[1]} to {values[2]}. {advice}") from None
         if label := re.search(r"label value of (\S+) which is outside the valid range of \[0, (\d+)\)", text):
             raise UsageError(

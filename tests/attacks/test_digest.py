@@ -90,6 +90,21 @@ def test_a_saved_model_has_one_as_well(tmp_path: pathlib.Path) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_what_a_model_counts_is_no_weight() -> None:
+    model, shown = made(), tf.Variable(0.0)
+    before = digest(model)
+
+    def counting(x: tf.Tensor) -> tf.Tensor:
+        shown.assign_add(1.0)
+        return model(x)
+
+    classifier = Classifier(counting)
+    first = classifier.digest(IMAGE)
+    classifier.logits(IMAGE)
+    assert shown.numpy() == 1
+    assert classifier.digest(IMAGE) == first != before
+
+
 def test_random_states_are_no_weights() -> None:
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     noisy = keras.layers.Dropout(0.5, seed=1)

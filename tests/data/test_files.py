@@ -233,3 +233,26 @@ def test_what_is_no_archive_is_refused(tmp_path, content) -> None:
         (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(UsageError, match=r"Cannot read .*set\.npz"):
         load_dataset(str(tmp_path / "set.npz"))
+
+
+def test_archives_of_any_types_are_read_exactly_or_refused(tmp_path) -> None:
+    """What is read are the images and labels that were written, whatever their types."""
+    rng, read = np.random.default_rng(0), 0
+    for number in range(300):
+        count, channels = int(rng.integers(1, 14)), int(rng.choice([1, 3, 4]))
+        x = rng.uniform(-0.001, 1.001, (count, 3, 3, channels)) if rng.random() < 0.2 else rng.random((count, 3, 3, 1))
+        x = (255 * x).astype("uint8") if rng.random() < 0.3 else x.astype(rng.choice(["f2", "f4", "f8", "i4", "?"]))
+        y = (np.arange(count) % 2).astype(rng.choice(["u1", "i1", "u2", "i4", "u4", "i8", "u8", "f4", "?", "U2"]))
+        if rng.random() < 0.3 and y.dtype.kind in "iu":
+            y[-1] = rng.choice([0, 1, np.iinfo(y.dtype).max, np.iinfo(y.dtype).max // 2 + 1, np.iinfo(y.dtype).min])
+        np.savez(path := tmp_path / f"{number}.npz", x=x, y=y, x_test=x[::-1], y_test=y[::-1])
+        if y.dtype.kind in "iu" and 1000 < int(y.max()) < 2**31:
+            continue  # so many classes are another matter
+        try:
+            dataset = load_dataset(str(path))
+        except UsageError:
+            continue
+        read += 1
+        np.testing.assert_array_equal(dataset.train.y.astype(object), y.astype(object))
+        np.testing.assert_array_equal(dataset.test.x, x[::-1].astype(dataset.test.x.dtype))
+    assert read > 50

@@ -83,6 +83,15 @@ def test_nothing_is_learnt_of_images_out_of_range() -> None:
         model.fit((255 * x).astype("uint8"), y, verbose=0)
 
 
+def test_eager_steps_say_the_same() -> None:
+    x, y = data(4)
+    model = trainer(run_eagerly=True)
+    with pytest.raises(UsageError, match=r"^Images to train on .* values from 0\.\d+ to 2\.0\. Put"):
+        model.fit(np.where(x == x.max(), 2.0, x).astype("float32"), y, verbose=0)
+    with pytest.raises(UsageError, match=r"^Labels must be classes from 0\. Received: values from -1 to 1\."):
+        model.evaluate(x, y - 1, verbose=0)
+
+
 def test_images_in_range_of_other_types_are_taken() -> None:
     x, y = data()
     x[0], x[1] = 0, 1
