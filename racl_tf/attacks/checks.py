@@ -70,6 +70,12 @@ def check_takes_floats(model: object) -> None:
             )
 
 
+def computes_in_float16(model: object) -> bool:
+    """Returns whether a Keras model has layers that compute in float16, where small gradients become 0."""
+    layers = model._flatten_layers() if isinstance(model, keras.Layer) else []
+    return any(layer.compute_dtype == "float16" for layer in layers)
+
+
 def probability_head(outputs_of: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, shape: tuple[int, ...]) -> str:
     """Returns what makes probabilities of a model's logits: "softmax", class by class "sigmoid", or "" for logits.
 

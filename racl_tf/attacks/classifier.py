@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import check_outputs, check_takes_floats, probability_head
+from racl_tf.attacks.checks import check_outputs, check_takes_floats, computes_in_float16, probability_head
 from racl_tf.attacks.digest import digest
 from racl_tf.errors import UsageError
 
@@ -44,6 +44,7 @@ class Classifier:
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
         check_takes_floats(model)
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
+        self._in_float16 = computes_in_float16(model)
         self.bounds = bounds
         self.probabilities = ""  # or "softmax" or "sigmoid", the head that makes probabilities of logits
         self._classes: dict[tuple[int, ...], int] = {}
@@ -91,6 +92,12 @@ class Classifier:
                 )
                 self.probabilities = head
                 self._graphs.clear()
+            if self._in_float16:
+                warnings.warn(
+                    "The model computes in float16, where small gradients become 0 and attacks weaker than they are. "
+                    "Build it under the policy 'float32' or 'mixed_bfloat16' and give it the same weights.",
+                    stacklevel=3,
+                )
             self._check_alone(x[:1], self.logits(images)[0])
             self._classes[shape] = rows.shape[1]
         classes = self._classes[shape]

@@ -140,6 +140,12 @@ def test_class_by_class_probabilities_are_attacked_by_their_logits(kernels, imag
     np.testing.assert_allclose(moved, attack(linear, images, labels), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_gradients_in_float16_are_warned_of(dtype: str, recwarn: pytest.WarningsRecorder) -> None:
+    Classifier(head("linear", dtype)).check(PIXELS, np.zeros(6, int))
+    assert any("computes in float16" in str(warning.message) for warning in recwarn) == (dtype == "mixed_float16")
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_model_run_in_training_mode_is_noticed(training: bool, recwarn: pytest.WarningsRecorder) -> None:
     """By its batch normalization; dropout makes it random, which is no dependence on others."""
