@@ -77,7 +77,7 @@ class AdversarialTrainer(CheckedModel):
             UsageError: the network gives probabilities, or no finite logits, takes integers, or computes in float16.
         """
         check_takes_floats(self.network)
-        shape = getattr(self.network, "input_shape", None)
+        shape: Any = getattr(self.network, "input_shape", None)
         self._network_is_checked = isinstance(shape, tuple) and None not in shape[1:]
         if self._network_is_checked:
             self._check_network(shape[1:])
