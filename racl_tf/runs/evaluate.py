@@ -1,5 +1,7 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
+import itertools
+
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -29,20 +31,22 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
-    model.check(test.images([0]), test.y)
+    classes = model.check(test.images([0]), test.y)
+    for attack in itertools.chain(*attacks.values()):
+        attack.check_classes(classes)
     folder = step.begin()
     options = {"batch_size": settings.batch_size, "seed": config.seed}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, masking = folder / file_names.RESULTS, None
-    if results.exists():
-        found = read_json(results).get("masking")
-        return evaluation, MaskingReport.from_dict(found) if found else None
+    results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
+    found = read_json(results) if results.exists() else {}
+    if found.get("digest") == digest:
+        return evaluation, MaskingReport.from_dict(found["masking"]) if found.get("masking") else None
     if settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
     attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
-    record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
+    record = {"dataset": config.data.name, "model": attacked, "digest": digest, **evaluation.to_dict()}
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 

@@ -18,8 +18,9 @@ from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.second_order import unrolled_gradients
 from racl_tf.seeding import fold
 from racl_tf.space import Genotype
-from racl_tf.training.descent import descend, gradients_of
-from racl_tf.training.objective import cross_entropy, record, running_means
+from racl_tf.training.checked_model import CheckedModel
+from racl_tf.training.descent import descend, gradients_of, share_of_batch
+from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 UPDATES = ("joint", "sequential")
 _ON_WEIGHTS = ("loss", "accuracy")
@@ -49,7 +50,7 @@ class _Part(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("racl_tf")
-class RACLSearch(keras.Model):
+class RACLSearch(CheckedModel):
     r"""Searches an architecture whose Lipschitz constant stays below a target with confidence (Section 2.3).
 
     A step takes ((x_w, y_w), (x_a, y_a)), one batch of each half of the training set, and
@@ -144,7 +145,8 @@ class RACLSearch(keras.Model):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.
+            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out, or a
+                supernet that computes in float16.
         """
         if self.second_order and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise UsageError(
@@ -162,6 +164,7 @@ class RACLSearch(keras.Model):
         self.architecture_optimizer = keras.optimizers.get(
             architecture_optimizer or keras.optimizers.Adam(6e-4, beta_1=0.5, beta_2=0.999)
         )
+        self.check_precision(self.optimizer, self.architecture_optimizer)
         self.optimizer.build(self.supernet.trainable_variables)
         if self.updates == "sequential" and self.architecture.sigma_logits:
             self.sigma_optimizer = type(self.architecture_optimizer).from_config(
@@ -186,7 +189,7 @@ class RACLSearch(keras.Model):
         return self.architecture.genotype(name)
 
     def train_step(self, data: tuple[Batch, Batch]) -> dict[str, tf.Tensor]:
-        weight_batch, architecture_batch = data
+        weight_batch, architecture_batch = map(self.checked, data)
         log_norms = self.norms.measure()
         if self.searching:
             point = self.update_architecture(architecture_batch, weight_batch, log_norms)
@@ -198,10 +201,10 @@ class RACLSearch(keras.Model):
         return self._logs(point)
 
     def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
-        images, labels = data
+        images, labels = self.checked(data)
         logits = self(images)
         record(self._means, "", cross_entropy(logits, labels), logits, labels)
-        return {name: self._means[name].result() for name in _ON_WEIGHTS}
+        return results(self._means, *_ON_WEIGHTS)
 
     def network_constant(self, log_norms: tf.Tensor, *, shared: bool = False, start: bool = False) -> LogNormal:
         """Returns (mu_F, sigma_F^2) of the architecture as it stands (Eqs. 8 to 12).
@@ -272,7 +275,7 @@ class RACLSearch(keras.Model):
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
         shown = (*_ON_WEIGHTS, *_ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
-        logs = {name: self._means[name].result() for name in shown}
+        logs = results(self._means, *shown)
         logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
         if self.constraint is None or point.constraint is None:
             return logs
@@ -297,11 +300,11 @@ class RACLSearch(keras.Model):
         """Returns the gradients of Eq. 17, or of CE alone, by some of mu and sigma, and where they were taken."""
 
         def objective() -> tuple[tf.Tensor, SearchPoint]:
-            loss, (_, logits) = self._cross_entropy(batch, "architecture")
+            share, (loss, logits) = self._cross_entropy(batch, "architecture")
             point = self._point(log_norms)._replace(loss=loss, logits=logits)
             if self.constraint is None or point.constraint is None or self._is_proximal:
-                return loss, point
-            return loss + self.constraint.penalty(point.constraint.violation), point
+                return share, point
+            return share + self.constraint.penalty(point.constraint.violation), point
 
         if not self.second_order:
             (gradients,), point = gradients_of(objective, variables)
@@ -344,13 +347,13 @@ class RACLSearch(keras.Model):
         return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
     def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        """Returns CE in training mode at this step's draw of a stream, and again with the logits."""
+        """Returns CE in training mode at this step's draw of a stream, to descend on, and to show with the logits."""
         images, labels = batch
         alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
         images = self._attacked(images, labels, alpha, beta, stream)
         logits = self.supernet(images, alpha, beta, training=True)
         loss = cross_entropy(logits, labels)
-        return loss, (loss, logits)
+        return share_of_batch(loss, tf.shape(labels)[0]), (loss, logits)
 
     def _attacked(
         self, images: tf.Tensor, labels: tf.Tensor, alpha: tf.Tensor, beta: tf.Tensor, stream: str

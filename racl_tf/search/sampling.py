@@ -156,9 +156,9 @@ class DiscreteSupernet:
             for variable in statistics:  # a pass in training moves them by 1 - MOMENTUM from 0 to the batch's
                 variable.assign(tf.zeros(variable.shape))
             self._update(batch)
-            sums = [total + variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
+            sums = [total + len(batch) * variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
         for variable, total in zip(statistics, sums, strict=True):
-            variable.assign(total / (len(batches) * (1 - MOMENTUM)))
+            variable.assign(total / (len(images) * (1 - MOMENTUM)))
 
     def bounds(self, images: np.ndarray, *, batch_size: int = 128) -> LipschitzPair:
         """Returns bounds of the Lipschitz constant of the current architecture."""
