@@ -40,7 +40,7 @@ def make_search(channels: int, cells: int, *, constrained: bool = True) -> RACLS
 
 def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
     """Returns the constraint's share of a step by itself: power iteration, mu_F and sigma_F, gradient, dual."""
-    constraint = ConfidenceConstraint()
+    constraint = ConfidenceConstraint(update="printed")
     search = RACLSearch(Supernet(channels=channels, cells=cells), constraint=constraint)
 
     @tf.function(autograph=False)
@@ -48,7 +48,7 @@ def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
         log_norms = search.norms.measure()
         with tf.GradientTape() as tape:
             constant = network_constant(*search.architecture.parameters(), log_norms, search.cell_types)
-            constraint.set_target(constant)
+            constraint.set_target(constant, search.reachable(log_norms))
             state = constraint.evaluate(constant)
             penalty = constraint.penalty(state.violation)
         gradients = tape.gradient(penalty, [variable.value for variable in search.architecture.trainable_variables])

@@ -125,8 +125,14 @@ def _draw_selection(axes: Axes, genotypes: Sequence[Genotype]) -> None:
                     chosen[kind, EDGES.index((source, node)), epoch] = _CANDIDATES.index(operation)
     colors = ListedColormap([f"C{index}" for index in range(len(_CANDIDATES))])
     extent = (0.0, len(genotypes), 2 * len(EDGES) - 0.5, -0.5)
-    chosen = chosen.reshape(-1, len(genotypes))
-    axes.imshow(chosen, cmap=colors, vmin=-0.5, vmax=len(_CANDIDATES) - 0.5, aspect="auto", extent=extent)
+    axes.imshow(
+        chosen.reshape(-1, len(genotypes)),
+        cmap=colors,
+        vmin=-0.5,
+        vmax=len(_CANDIDATES) - 0.5,
+        aspect="auto",
+        extent=extent,
+    )
     axes.axhline(len(EDGES) - 0.5, color="0.2", linewidth=0.8)
     _mark_edges(axes, 2)
     axes.set_title("selected operation over the epochs (above: normal)")

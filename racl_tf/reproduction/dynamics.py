@@ -6,6 +6,7 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -137,7 +138,11 @@ def plot_courses(courses: Mapping[str, Course], path: pathlib.Path) -> None:
         (panels[5], "sigma_alpha", "mean $\\sigma_\\alpha$"),
     ]
     for index, (title, course) in enumerate(courses.items()):
-        style = {"color": f"C{index}", "label": title, "linestyle": "--" if title.startswith("printed") else "-"}
+        style: dict[str, Any] = {
+            "color": f"C{index}",
+            "label": title,
+            "linestyle": "--" if title.startswith("printed") else "-",
+        }
         for axes, name, _ in curves:
             axes.plot([entry["epoch"] for entry in course.epochs], [entry[name] for entry in course.epochs], **style)
         panels[2].plot(course.time, course.steps["constraint"], linewidth=0.8, **style)

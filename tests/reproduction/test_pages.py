@@ -296,6 +296,7 @@ def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -
         "table5": 5 + 5 + 5 * 3,
         "figure2": 1,
         "figure3": 1 + 6 + 6 * 3,
+        "dynamics": 8,
     }
     for name, exhibit in exhibits.items():
         assert f"took {minutes[name]} min so far" in notes_of(exhibit, {"digits": store})[0], name

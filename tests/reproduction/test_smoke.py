@@ -14,6 +14,7 @@ from racl_tf.data import load_dataset
 from racl_tf.files import read_table
 from racl_tf.networks import densenet
 from racl_tf.reproduction import pages
+from racl_tf.reproduction.dynamics import dynamics
 from racl_tf.reproduction.paper_tables import EXHIBITS, PARAMETERS, Table
 from racl_tf.reproduction.runs import run_reproduction, run_study
 from racl_tf.reproduction.system import System
@@ -123,7 +124,7 @@ def test_a_second_run_changes_nothing(workdir: pathlib.Path) -> None:
 def test_dynamics(workdir: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of the searches, of which one is constrained."""
     titles = ("unconstrained", "proximal scale-free, operator norms")
-    whole = EXHIBITS["dynamics"](("digits",), ())
+    whole = dynamics(("digits",), ())
     some = replace(whole, systems={("digits", title): whole.systems["digits", title] for title in titles})
     monkeypatch.setattr(pages, "EXHIBITS", {"dynamics": lambda *_: some})
     config = reproduction(workdir, "dynamics")

@@ -77,9 +77,10 @@ def test_search_computes_its_architecture_and_constraint_in_float32() -> None:
     for policy in ("float32", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
         search = make_search()
-        constant = network_constant(*search.architecture.parameters(), search.norms.measure(), search.cell_types)
+        log_norms = search.norms.measure()
+        constant = network_constant(*search.architecture.parameters(), log_norms, search.cell_types)
         assert search.constraint is not None
-        search.constraint.set_target(constant)
+        search.constraint.set_target(constant, search.reachable(log_norms))
         state = search.constraint.evaluate(constant)
         draws = search.architecture(tf.constant([0, 1]))
         outcomes.append([*constant, *state, search.constraint.penalty(state.violation), *draws])

@@ -135,8 +135,8 @@ def test_steps_replayed(form: str, scale_free: bool, batches: list) -> None:
     measured: list[tf.Tensor] = []
     measure = search.norms.measure
 
-    def remember() -> tf.Tensor:
-        measured.append(measure())
+    def remember(*, keep: bool = True) -> tf.Tensor:
+        measured.append(measure(keep=keep))
         return measured[-1]
 
     search.norms.measure = remember  # type: ignore[method-assign]
