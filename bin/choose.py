@@ -1,10 +1,14 @@
 """Chooses among the architectures that WORKDIR's search draws: prints a table, writes WORKDIR/choose/genotype.json."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import CHOICE
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def choose(config: ConfigDict, workdir: str) -> None:
@@ -14,7 +18,7 @@ def choose(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(choose, __doc__, config="cifar10:cpu", setting_flags=CHOICE)
+    run_program(choose, __doc__, steps=("search", "choose"), setting_flags=lambda flags: flags.THREAT | flags.CHOICE)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Attacks a model on test images: prints a table, writes outcomes.npz and results.json to WORKDIR/evaluate."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import ATTACKS, MODEL, THREAT
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
@@ -16,7 +20,12 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(evaluate, __doc__, config="cifar10", setting_flags=MODEL | THREAT | ATTACKS)
+    run_program(
+        evaluate,
+        __doc__,
+        steps=("search", "train", "evaluate"),
+        setting_flags=lambda flags: flags.MODEL | flags.THREAT | flags.IMAGES | flags.ATTACKS,
+    )
 
 
 if __name__ == "__main__":

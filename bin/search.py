@@ -1,9 +1,14 @@
 """Searches a robust architecture: writes genotype.json, its picture and the histories to WORKDIR/search."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def search(config: ConfigDict, workdir: str) -> None:
@@ -14,7 +19,7 @@ def search(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(search, __doc__, config="cifar10:cpu")
+    run_program(search, __doc__, steps=("search",), setting_flags=lambda flags: flags.THREAT | flags.SEARCH)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """Trains the searched network (or --config.train.network) under a defence: writes WORKDIR/train."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf.runs.command_line import run_program
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -12,7 +17,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(train, __doc__, config="cifar10:cpu")
+    run_program(train, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT | flags.TRAIN)
 
 
 if __name__ == "__main__":

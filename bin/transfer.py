@@ -1,10 +1,14 @@
 """Crafts images on some models and shows them to all: writes the accuracies and a picture to WORKDIR/transfer."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import THREAT, TRANSFER
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def transfer(config: ConfigDict, workdir: str) -> None:
@@ -14,7 +18,12 @@ def transfer(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(transfer, __doc__, config="cifar10", setting_flags=THREAT | TRANSFER)
+    run_program(
+        transfer,
+        __doc__,
+        steps=("search", "train", "evaluate", "transfer"),
+        setting_flags=lambda flags: flags.THREAT | flags.IMAGES | flags.TRANSFER,
+    )
 
 
 if __name__ == "__main__":

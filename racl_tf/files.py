@@ -34,7 +34,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, or too long a number
         raise UsageError(f"{os.fspath(path)!r} is damaged: {error}. Remove it to have it made again.") from None
 
 

@@ -1,5 +1,6 @@
 """What the tests of runs share: settings as flags change them, and models in files."""
 
+import pathlib
 from collections.abc import Callable
 
 import keras
@@ -7,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from racl_tf.data import load_dataset
-from racl_tf.runs.flags import ATTACKS, MODEL, SWEEP, THREAT, TRANSFER
+from racl_tf.errors import UsageError
+from racl_tf.runs.flags import ATTACKS, IMAGES, MODEL, SWEEP, THREAT, TRANSFER
 from racl_tf.settings import paper_settings
 
 
@@ -18,11 +20,32 @@ def flag_settings() -> Callable[..., ConfigDict]:
     def get(**flags: str) -> ConfigDict:
         config = paper_settings()
         for name, text in flags.items():
-            table = next(table for table in (MODEL, THREAT, ATTACKS, SWEEP, TRANSFER) if name in table)
-            table[name].apply(config, text)
+            table = next(table for table in (MODEL, THREAT, IMAGES, ATTACKS, SWEEP, TRANSFER) if name in table)
+            table[name].change(config, text)
         return config
 
     return get
+
+
+@pytest.fixture
+def config(configuration: Callable[..., ConfigDict]) -> ConfigDict:
+    """The smallest configuration, of the digits."""
+    config = configuration("digits", "smoke")
+    config.data.train_size = 256
+    return config
+
+
+@pytest.fixture
+def refuses(flag_settings: Callable[..., ConfigDict], models: dict[str, str], tmp_path: pathlib.Path) -> Callable:
+    """Checks that a step refuses settings, as changed by flags, before it writes anything; ONE is a model's path."""
+
+    def check(step: Callable[[ConfigDict, str], object], message: str, **flags: str) -> None:
+        flags = {name: text.replace("ONE", models["one"]) for name, text in flags.items()}
+        with pytest.raises(UsageError, match=message):
+            step(flag_settings(**{"dataset": "digits", "images": "20"} | flags), str(tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
+
+    return check
 
 
 @pytest.fixture(scope="session")

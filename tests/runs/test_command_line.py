@@ -1,6 +1,7 @@
 """The programs as a user starts them: help, and mistakes that end in one paragraph and status 1."""
 
 import pathlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from collections.abc import Callable
 import pytest
 
 import racl_tf
+from racl_tf.runs.folder import StepFolder
+from racl_tf.settings import paper_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,7 +53,16 @@ def test_a_run_without_a_folder_is_refused(run: Run) -> None:
         (["--config=missing.py"], "no configuration file 'missing.py'"),
         (["--config=digits", "--config.serach.epochs=2"], 'Did you mean "search"'),
         (["--config=digits", "--config.search.epochs=two"], "invalid literal for int()"),
-        (["--config=digits", "--workdri=somewhere"], "Did you mean: workdir"),
+        (["--config=digits", "--workdri=somewhere"], "Unknown flag --workdri. Did you mean --workdir?"),
+        (["--config=digits", "--epsilon=0.1"], "Unknown flag --epsilon. Did you mean --eps?"),
+        (["--config=digits", "--rho=0.1"], "Unknown flag --rho. Did you mean --config.search.rho?"),
+        (["--config=digits", "--epochs=0"], "--epochs must be a positive integer. Received: --epochs=0."),
+        (["--config=digits", "--eps=big"], "Received --eps=big. Expected: the radius"),
+        (["--dataset=photos", "--norm=l2"], "No radius is usual on 'photos' in the norm 'l2'. Give one: --eps"),
+        (["--config.attack.norm=l2"], "In L2, a radius of 8/255 changes nothing"),
+        (["--config=digits", f"--seed={'9' * 64}"], "--seed must be at most 2147483647. Received: --seed=999"),
+        (["--config=digits", f"--seed={'9' * 5000}"], "Received --seed=999"),
+        (["--config"], "Received --config without a value."),
         (["stray"], "not flags: stray"),
         (["--config=digits", "--config.search.mod=racl"], """Did you mean "mode" instead of "mod"?"""),
         (["--config=digits", "--config.search.epochs=0"], "search.epochs must be a positive integer."),
@@ -87,6 +99,35 @@ def test_a_mistake_in_a_setting_is_one_paragraph(
 ) -> None:
     assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_continued_without_naming_its_settings_again(run: Run, tmp_path: pathlib.Path) -> None:
+    """Data, threat and sizes are the run's; what is given counts, and a configuration that is named counts whole."""
+    config = paper_settings()
+    config.update_from_flattened_dict({"data.name": "digits", "attack.eps": 0.1, "train.epochs": 3, "search.eta": 0.7})
+    (StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin() / "history.csv").write_text("epoch")
+    for given, expected in (
+        ([], ("digits", "0.1", "3", "0.7")),
+        (["--epochs=2", "--config.attack.eps=0.2"], ("digits", "0.2", "2", "0.7")),
+        (["--config=mnist"], ("mnist", "0.3", "100", "0.9")),
+    ):
+        printed = run("train", f"--workdir={tmp_path}", "--print_config", *given).stdout
+        names = ("data.name", "attack.eps", "train.epochs", "search.eta")
+        found = tuple(re.search(rf"--config\.{name}=(.*)", printed)[1] for name in names)  # type: ignore[index]
+        assert found == expected
+
+
+@pytest.mark.parametrize("program", ["search", "train", "evaluate", "sweep", "transfer", "export", "choose"])
+def test_all_programs_begin_with_one_configuration_and_share_their_flags(run: Run, program: str) -> None:
+    printed = run(program, "--dataset=mnist", "--data_dir=there", "--norm=l2", "--seed=3", "--print_config")
+    assert printed.returncode == 0, printed.stderr
+    config = paper_settings()
+    config.update_from_flattened_dict({"data.name": "mnist", "data.data_dir": "there", "seed": 3})
+    config.attack.update({"norm": "l2", "eps": 2.0, "step_size": 0.5})
+    lines = dict(line.split("=", 1) for line in printed.stdout.splitlines())
+    for section in ("data", "attack", "search", "train"):
+        for name, value in config[section].items():
+            assert lines[f"--config.{section}.{name}"] == str(value)
 
 
 def test_settings_by_data_set_are_checked(run: Run, tmp_path: pathlib.Path) -> None:

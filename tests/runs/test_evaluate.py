@@ -55,17 +55,10 @@ def test_an_evaluation_of_a_model_from_a_file(
     ids=str,
 )
 def test_mistakes_are_found_before_any_work(
-    flags: dict[str, str],
-    message: str,
-    flag_settings: Settings,
-    models: dict[str, str],
-    tmp_path: pathlib.Path,
+    refuses: Callable, flags: dict[str, str], message: str, tmp_path: pathlib.Path
 ) -> None:
     if flags.get("dataset") == "DIGITS16":
         archive = tmp_path / "larger.npz"
         np.savez(archive, x=np.zeros([200, 16, 16, 1], np.uint8), y=np.arange(200) % 2)
         flags = flags | {"dataset": str(archive)}
-    config = flag_settings(**{"dataset": "digits", "images": "20", "model": models["one"]} | flags)
-    with pytest.raises(UsageError, match=message):
-        run_evaluation(config, str(tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
+    refuses(run_evaluation, message, **{"model": "ONE"} | flags)

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -12,15 +11,6 @@ from ml_collections import ConfigDict
 from racl_tf.files import read_table
 from racl_tf.runs import search as search_run
 from racl_tf.runs.search import run_search
-
-Configuration = Callable[..., ConfigDict]
-
-
-@pytest.fixture
-def config(configuration: Configuration) -> ConfigDict:
-    config = configuration("digits", "smoke")
-    config.data.train_size = 256
-    return config
 
 
 class Interruption(keras.callbacks.Callback):

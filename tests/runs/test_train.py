@@ -3,7 +3,6 @@
 import importlib.resources
 import json
 import pathlib
-from collections.abc import Callable
 
 import jsonschema
 import keras
@@ -19,15 +18,6 @@ from racl_tf.runs.evaluate import run_evaluation
 from racl_tf.runs.export import run_export
 from racl_tf.runs.train import run_training
 from racl_tf.space import GENOTYPES, Genotype
-
-Configuration = Callable[..., ConfigDict]
-
-
-@pytest.fixture
-def config(configuration: Configuration) -> ConfigDict:
-    config = configuration("digits", "smoke")
-    config.data.train_size = 256
-    return config
 
 
 def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDict, tmp_path: pathlib.Path) -> None:
