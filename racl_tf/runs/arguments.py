@@ -126,7 +126,7 @@ def in_flags(message: str, typed: Mapping[str, str]) -> str:
     """
     named = message
     for setting, flag in ((setting, text.partition("=")[0]) for setting, text in typed.items()):
-        once = 1 if flag.endswith(setting) else 0  # where the flag is but the setting's own name
+        once = 1 if flag.startswith("--config.") else 0  # which but repeats the name
         named = re.sub(rf"(?<![\w.]){re.escape(setting)}(?!\w|\.\w)", flag, named, count=once)
         named = re.sub(rf"`{re.escape(setting.rpartition('.')[2])}`", flag, named)
     if named != message:
