@@ -1,5 +1,7 @@
 """The checks of what a user hands to an attack, made eagerly and with messages that say what to do."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -33,6 +35,25 @@ def check_images(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     if y.min() < 0:
         raise UsageError(f"Labels must not be negative. Received: {y.min()}.")
     return x.astype(np.float32), y.astype(np.int32)
+
+
+class OutputsError(UsageError):
+    """A model gives something else than logits, whatever images it is shown."""
+
+
+def check_single(outputs: Any) -> Any:
+    """Returns the outputs of a model.
+
+    Raises:
+        OutputsError: there are several of them, by name or in a list.
+    """
+    if isinstance(outputs, dict | list | tuple):
+        names = ", ".join(map(repr, outputs)) if isinstance(outputs, dict) else f"{len(outputs)} of them"
+        raise OutputsError(
+            f"A model must give its logits alone, not outputs in a {type(outputs).__name__}. Received: {names}. "
+            "Take the logits out: keras.Model(model.inputs, model.output[...])."
+        )
+    return outputs
 
 
 def check_outputs(rows: np.ndarray) -> None:

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import are_probabilities, check_outputs
-from racl_tf.errors import UsageError
+from racl_tf.attacks.checks import OutputsError, are_probabilities, check_outputs, check_single
+from racl_tf.errors import UsageError, shortened
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -50,7 +50,7 @@ class Classifier:
         """Returns the logits (B, K), float32, of images (B, ...) in [0, 1]; graph code."""
         low, high = self.bounds
         inputs = x if (low, high) == (0, 1) else low + (high - low) * x
-        outputs = tf.cast(self._outputs(inputs), tf.float32)
+        outputs = tf.cast(check_single(self._outputs(inputs)), tf.float32)
         return tf.math.log(tf.maximum(outputs, _TINY)) if self.probabilities else outputs
 
     def logits(self, x: np.ndarray) -> np.ndarray:
@@ -70,10 +70,10 @@ class Classifier:
         if shape not in self._classes:
             try:
                 rows = self.logits(np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1]))
+            except OutputsError:
+                raise
             except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-                reason = re.split(r"Arguments received|Received args", re.sub(r"\x1b\[\d+m", "", str(error)))[0]
-                reason = " ".join(reason.split())
-                raise UsageError(f"The model does not take images of shape {shape}. {reason}") from None
+                raise UsageError(f"The model does not take images of shape {shape}. {_reason(error)}") from None
             check_outputs(rows)
             if are_probabilities(rows) and not self.probabilities:
                 warnings.warn(
@@ -129,13 +129,27 @@ def as_classifier(model: keras.Layer | Classifier) -> Classifier:
         return model
     if not isinstance(model, keras.Layer):
         raise UsageError(
-            f"Only a Keras model or a Classifier can be attacked. Received: {type(model).__name__}. "
+            f"Only a model of Keras 3 or a Classifier can be attacked. Received: {_kind(model)}. "
             "Wrap a function from images to logits: Classifier(function). "
             "Inside a TensorFlow graph of your own, use Attack.perturb."
         )
     if model not in _classifiers:
         _classifiers[model] = Classifier(weakref.proxy(model))  # which keeps no model alive
     return _classifiers[model]
+
+
+def _kind(model: object) -> str:
+    """Returns the name of a model's type, with where it is from if that is another Keras."""
+    home = type(model).__module__.partition(".")[0]
+    return f"{type(model).__name__} of {home}" if home.endswith("keras") else type(model).__name__
+
+
+def _reason(error: Exception) -> str:
+    """Returns what a model says of images that it does not take, in a paragraph."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    text = re.split(r"Arguments received|Received args|\[\[\{\{|\[Op:", text)[0]
+    text = re.sub(r"^.*?(?:defined at|most recent call last|stack traces unavailable).*\n", "", text, flags=re.S)
+    return shortened(" ".join(text.split()), 400)
 
 
 def _logits(_: None, logits_of: Callable[[tf.Tensor], tf.Tensor], arrays: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -49,7 +49,7 @@ def evaluate(
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`, which takes other ranges,
             probabilities and SavedModels.
-        data: images and true labels.
+        data: images and true labels: a pair, an `ImageSet`, or a `tf.data.Dataset` of pairs.
         attacks: by name, or several by one name; `standard_suite(8 / 255, 2 / 255)` by default.
         batch_size: number of images attacked at once.
         seed: of the attacks' noise.
@@ -61,16 +61,16 @@ def evaluate(
         UsageError: for data or a model that cannot be attacked, a targeted attack, an attack named "clean"
             or "worst_case", or a folder that was begun with another model, other images, attacks or seed.
     """
-    plans = {
-        name: attack if isinstance(attack, tuple) else (attack,)
-        for name, attack in (standard_suite(8 / 255, 2 / 255) if attacks is None else attacks).items()
-    }
+    attacks = standard_suite(8 / 255, 2 / 255) if attacks is None else attacks
+    if not isinstance(attacks, Mapping):
+        raise UsageError(f"Attacks are given by name, such as {{'pgd20': attack}}. Received: {type(attacks).__name__}.")
+    plans = {name: attack if isinstance(attack, tuple) else (attack,) for name, attack in attacks.items()}
     _check_attacks(plans)
     task = prepare_task(model, data, batch_size=batch_size)
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
-        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder) / file_names.OUTCOMES
+        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder).expanduser() / file_names.OUTCOMES
     )
     try:
         for name in plans:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from racl_tf.attacks.checks import check_images
@@ -17,7 +18,7 @@ from racl_tf.errors import UsageError
 if TYPE_CHECKING:
     from racl_tf.data import ImageSet
 
-    Data = ImageSet | tuple[ArrayLike, ArrayLike]
+    Data = ImageSet | tuple[ArrayLike, ArrayLike] | tf.data.Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def prepare_task(model: keras.Model | Classifier, data: Data, *, batch_size: int
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`.
-        data: images and true labels.
+        data: images and true labels, as `as_images` takes them.
         batch_size: number of images shown and attacked at once.
 
     Raises:
@@ -67,7 +68,7 @@ def prepare_task(model: keras.Model | Classifier, data: Data, *, batch_size: int
     """
     if batch_size < 1:
         raise UsageError(f"Received an invalid value for `batch_size`, expected at least 1. Received: {batch_size}.")
-    images, labels = _access(data)
+    images, labels = _access(as_images(data))
     if not len(labels):
         raise UsageError("There are no images to attack. Received: an empty data set.")
     classifier = as_classifier(model)
@@ -92,7 +93,38 @@ def filled(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.resize(chosen, size), len(chosen)
 
 
-def _access(data: Data) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+def as_images(data: Data) -> ImageSet | tuple[ArrayLike, ArrayLike]:
+    """Returns images and labels in memory: an `ImageSet` as it is, others as a pair.
+
+    Arguments:
+        data: an `ImageSet`, a pair of images and labels, or a `tf.data.Dataset` that gives such pairs, in batches or
+            one by one.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if isinstance(data, tf.data.Dataset):
+        spec = data.element_spec
+        if isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, tf.TensorSpec) for part in spec):
+            batches = list((data if spec[1].shape.rank else data.batch(256)).as_numpy_iterator())
+            if not batches:
+                raise UsageError("There are no images to attack. Received: an empty tf.data.Dataset.")
+            return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))  # type: ignore[return-value]
+    elif isinstance(data, tuple | list):
+        if len(data) == 2:
+            return tuple(data)  # type: ignore[return-value]
+    elif hasattr(data, "images") and hasattr(data, "y"):
+        return data
+    parts = [name for name in ("train", "test") if hasattr(data, name)]
+    received = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
+    advice = f" Take a part of it: {' or '.join(f'.{name}' for name in parts)}." if parts else ""
+    raise UsageError(
+        "What is attacked is a pair of images and labels, an ImageSet or a tf.data.Dataset of such pairs. "
+        f"Received: {received}.{advice}"
+    )
+
+
+def _access(data: ImageSet | tuple[ArrayLike, ArrayLike]) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     if not isinstance(data, tuple):
         return data.images, data.y
     x, y = check_images(*data)

@@ -1,5 +1,7 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
+import pathlib
+
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -12,7 +14,7 @@ from racl_tf.evaluation import (
     evaluate,
     load_classifier,
 )
-from racl_tf.files import read_json, write_json
+from racl_tf.files import damaged, read_json, write_json
 from racl_tf.runs.common import load_data
 from racl_tf.runs.folder import StepFolder, network_path
 
@@ -35,9 +37,8 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, masking = folder / file_names.RESULTS, None
     if results.exists():
-        found = read_json(results).get("masking")
-        return evaluation, MaskingReport.from_dict(found) if found else None
-    if settings.check_images:
+        masking = _found_before(results)
+    elif settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
@@ -45,6 +46,22 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
+
+
+def _found_before(results: pathlib.Path) -> MaskingReport | None:
+    """Returns the signs of gradient masking in results.json.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    record = read_json(results)
+    try:
+        masking = MaskingReport.from_dict(record["masking"]) if "masking" in record else None
+        if masking is not None and (str(masking) == "" or masking.to_dict() != record["masking"]):
+            raise ValueError("the verdicts are not those of the figures")
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise damaged(results, f"it holds no results ({error})") from None
+    return masking
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:

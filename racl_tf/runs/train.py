@@ -17,7 +17,7 @@ from racl_tf.data import (
 )
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
-from racl_tf.files import read_table, write_json
+from racl_tf.files import write_json
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.registry import make_network, network_options
 from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
@@ -76,7 +76,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             checkpoints,
         ],
     )
-    history = read_table(folder / file_names.HISTORY)
+    history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
     chosen = max(history, key=lambda row: float(row[monitor]))
     write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
     return best
@@ -111,7 +111,7 @@ def _network(config: ConfigDict, workdir: str) -> str | Genotype:
     name = config.train.network
     if name and not name.lower().endswith(".json"):
         return name
-    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / file_names.SEARCH / file_names.GENOTYPE)
+    path = pathlib.Path(name or pathlib.Path(workdir) / file_names.SEARCH / file_names.GENOTYPE).expanduser()
     if not name and not path.exists():
         raise UsageError(
             f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.attacks.checks import are_probabilities, check_outputs
+from racl_tf.attacks.checks import are_probabilities, check_outputs, check_single
 from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
@@ -73,22 +73,38 @@ class AdversarialTrainer(keras.Model):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: the network gives probabilities, or no finite logits.
+            UsageError: the network is not built, gives probabilities or several outputs, or no finite logits.
         """
-        shape = getattr(self.network, "input_shape", None)
-        if isinstance(shape, tuple) and None not in shape[1:]:
-            black, white = np.zeros(shape[1:], np.float32), np.ones(shape[1:], np.float32)
-            rows = np.asarray(self.network(np.stack([black, white]), training=False), np.float32)
-            check_outputs(rows)
-            if are_probabilities(rows):
-                raise UsageError(
-                    "The model returns probabilities, but is trained on logits. Leave out the model's last softmax."
-                )
+        self._check_network()
         self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
         super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.network.trainable_variables)
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+
+    def _check_network(self) -> None:
+        """Checks what the network makes of a black and a white image; of 32x32 pixels where it takes any size."""
+        if not self.network.built:
+            raise UsageError(
+                "The network is not built, so that its weights are not known yet. Begin it with a keras.Input, or call "
+                "it once on images."
+            )
+        shape = getattr(self.network, "input_shape", None)
+        if not isinstance(shape, tuple):
+            return
+        black = np.zeros([32 if axis is None else axis for axis in shape[1:]], np.float32)
+        try:
+            outputs = self.network(np.stack([black, black + 1]), training=False)
+        except (ValueError, tf.errors.InvalidArgumentError):
+            if None in shape[1:]:
+                return  # it takes not just any size
+            raise
+        rows = np.asarray(check_single(outputs), np.float32)
+        check_outputs(rows)
+        if are_probabilities(rows):
+            raise UsageError(
+                "The model returns probabilities, but is trained on logits. Leave out the model's last softmax."
+            )
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from racl_tf.errors import UsageError
-from racl_tf.files import read_table, write_table
+from racl_tf.errors import UsageError, shortened
+from racl_tf.files import damaged, read_table, write_table
 
 Logs = dict[str, Any] | None
 _LOGGER = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Checkpoints(keras.callbacks.Callback):
         # TensorFlow's checkpoints follow the optimizers, but not into Keras's lists of layers.
         variables = [variable.value for variable in model.variables]
         self.checkpoint = tf.train.Checkpoint(model=model, variables=variables, finished_epochs=self.finished_epochs)
+        _name_latest(directory)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
 
     def restore(self) -> int:
@@ -87,18 +88,27 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             UsageError: the checkpoint cannot be read.
         """
-        if self.manager.latest_checkpoint:
+        latest = self.manager.latest_checkpoint
+        if latest:
             try:
-                self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-            except (IndexError, tf.errors.OpError) as error:
-                raise UsageError(
-                    f"The checkpoint {self.manager.latest_checkpoint!r} is damaged: {error}. Start in a new folder."
-                ) from None
+                self.checkpoint.restore(latest).assert_consumed()
+            except Exception as error:  # what damaged bytes raise is of a dozen kinds
+                reason = shortened(" ".join(str(error).split()), 300)
+                raise UsageError(f"The checkpoint {latest!r} is damaged: {reason}. Start in a new folder.") from None
         return int(self.finished_epochs.numpy())
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.finished_epochs.assign(epoch + 1)
         self.manager.save(epoch + 1)
+
+
+def _name_latest(directory: pathlib.Path) -> None:
+    """Writes anew the file that names the latest checkpoint, which the checkpoints there tell: it may be damaged."""
+    found = {int(path.stem.partition("-")[2]): path.stem for path in directory.glob("ckpt-[0-9]*.index")}
+    if found:
+        tf.compat.v1.train.update_checkpoint_state(str(directory), found[max(found)])
+    else:
+        (directory / "checkpoint").unlink(missing_ok=True)
 
 
 class BestNetwork(keras.callbacks.Callback):
@@ -170,8 +180,18 @@ def format_figure(value: float) -> str:
 
 
 def finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
-    """Returns the rows of a table that belong to the first epochs."""
-    return [row for row in read_table(path) if int(row["epoch"]) <= epochs]
+    """Returns the rows of a table that belong to the first epochs.
+
+    Raises:
+        UsageError: the table is damaged: its cells are no numbers, or it has no epochs.
+    """
+    rows = read_table(path)
+    try:
+        if any(cell and not math.isfinite(float(cell)) for row in rows for cell in row.values()):
+            raise ValueError("a cell is not finite")
+        return [row for row in rows if int(row["epoch"]) <= epochs]
+    except (KeyError, ValueError) as error:
+        raise damaged(path, error) from None
 
 
 def format_time(seconds: float) -> str:

@@ -120,3 +120,19 @@ def test_invalid_bounds(bounds) -> None:
 def test_no_classifier() -> None:
     with pytest.raises(UsageError, match=r"Keras model or a function\. Received: str"):
         Classifier("model.keras")
+
+
+def test_several_outputs_are_said(tmp_path: pathlib.Path) -> None:
+    """In an attack, in training and in an export alike."""
+    inputs = keras.Input((8, 8, 1))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    x, y = np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int)
+    for outputs in ({"logits": logits}, [logits, logits]):
+        model = keras.Model(inputs, outputs)
+        for use in (
+            lambda model=model: fgsm(0.1)(model, x, y),
+            lambda model=model: AdversarialTrainer(model).compile(),
+            lambda model=model: export_saved_model(model, tmp_path / "saved"),
+        ):
+            with pytest.raises(UsageError, match="must give its logits alone"):
+                use()

@@ -226,3 +226,14 @@ def test_probabilities_are_refused() -> None:
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
     with pytest.raises(UsageError, match="Leave out the model's last softmax"):
         make_trainer(network, fgsm(0.1))
+
+
+def test_probabilities_are_found_where_the_size_of_images_is_open() -> None:
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation="softmax")]
+    with pytest.raises(UsageError, match="returns probabilities"):
+        AdversarialTrainer(keras.Sequential([keras.Input((None, None, 1)), *layers])).compile()
+
+
+def test_a_network_that_is_not_built_is_said() -> None:
+    with pytest.raises(UsageError, match=r"not built.*Begin it with a keras\.Input"):
+        AdversarialTrainer(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])).compile()
