@@ -68,6 +68,8 @@ def _signature(path: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
         images = tf.cast(images, spec.dtype)
         if spec.shape.rank == 3 and images.shape.rank == 4 and images.shape[-1] == 1:
             images = images[..., 0]  # of a model whose images have no axis of channels
+        if spec.shape.rank is None:
+            images = tf.reshape(images, tf.shape(images))  # through which the gradient has a shape again
         size = spec.shape[0] if spec.shape.rank else None
         return serve(images) if size is None else _in_pieces(serve, images, size)
 

@@ -25,7 +25,8 @@ def load_network(path: str | os.PathLike[str]) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # what damaged bytes and unknown layers raise is of a dozen kinds
-        reason = " ".join(str(error).partition("Full object config")[0].split()) or type(error).__name__
+        innermost = str(error).rpartition("Exception encountered:")[2].partition("Full object config")[0]
+        reason = " ".join(innermost.split()) or type(error).__name__
         raise UsageError(
             f"{os.fspath(path)!r} cannot be loaded as a Keras model: {shortened(reason, 500)} Import the code of its "
             "own layers first, save it again if it is damaged, or give it as a SavedModel, which needs no code."

@@ -1,6 +1,7 @@
 """Any classifier as a function of images in [0, 1], traced once, left as it was, and not kept alive."""
 
 import gc
+import pathlib
 import weakref
 
 import keras
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from racl_tf.attacks import Classifier, fgsm, mim, pgd
 from racl_tf.errors import UsageError
+from racl_tf.export import export_saved_model
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 
 class Counted(keras.layers.Layer):

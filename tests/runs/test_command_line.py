@@ -2,8 +2,10 @@
 
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -171,6 +173,21 @@ def test_an_interrupt_that_python_drops_comes_again() -> None:
     )
     assert result.stdout.split() == ["swallowed", "ended"], result.stderr
     assert "Exception ignored" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_an_interrupt_ends_in_one_sentence(seconds: float, tmp_path: pathlib.Path) -> None:
+    """While libraries are imported as well as later."""
+    command = [sys.executable, str(ROOT / "bin/search.py"), "--config=digits", f"--workdir={tmp_path}"]
+    default = "signal.signal(signal.SIGINT, signal.SIG_DFL)"  # as in a terminal, also where tests run in the background
+    as_in_a_terminal = f"import os, signal, sys; {default}; os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", as_in_a_terminal, *command], stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shown.splitlines()[-1] == "Interrupted. The same command continues from what is finished."
+    assert "Traceback" not in shown
 
 
 def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:
