@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from racl_tf.runs.command_line import run_program
+from racl_tf import file_names
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -16,7 +17,10 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     evaluation, masking = run_evaluation(config, workdir)
     print(f"\n{evaluation}")
     if masking is not None:
-        print(masking)
+        print(f"{masking.summary()}\n")
+    wrote(workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES)
+    if not config.evaluate.model:
+        print(f"Next: racl-export --workdir={workdir}")
 
 
 def run() -> None:

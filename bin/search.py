@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from racl_tf import file_names
-from racl_tf.runs.command_line import run_program
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -15,7 +15,9 @@ def search(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.search import run_search
 
     genotype = run_search(config, workdir)
-    print(f"{genotype}\n{workdir}/{file_names.SEARCH}/{file_names.GENOTYPE}")
+    print(f"{genotype}\n")
+    wrote(workdir, file_names.SEARCH, file_names.GENOTYPE, file_names.GENOTYPE_PICTURE, file_names.SEARCH_PICTURE)
+    print(f"Next: racl-train --workdir={workdir}")
 
 
 def run() -> None:

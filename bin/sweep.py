@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from racl_tf import file_names
-from racl_tf.runs.command_line import run_program
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -16,8 +16,7 @@ def sweep(config: ConfigDict, workdir: str) -> None:
 
     for name, curve in run_sweep(config, workdir).items():
         print(f"\n{name}\n{curve}")
-    for picture in (file_names.EPS_PICTURE, file_names.STEPS_PICTURE):
-        print(f"{workdir}/{file_names.SWEEP}/{picture}")
+    wrote(workdir, file_names.SWEEP, file_names.EPS_PICTURE, file_names.STEPS_PICTURE, file_names.RESULTS)
 
 
 def run() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from racl_tf.runs.command_line import run_program
+from racl_tf import file_names
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 def train(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.train import run_training
 
-    print(run_training(config, workdir))
+    run_training(config, workdir)
+    wrote(workdir, file_names.TRAIN, file_names.BEST_NETWORK, file_names.HISTORY, file_names.TRAIN_PICTURE)
+    print(f"Next: racl-evaluate --workdir={workdir}")
 
 
 def run() -> None:

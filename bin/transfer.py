@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from racl_tf import file_names
-from racl_tf.runs.command_line import run_program
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def transfer(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.transfer import run_transfer
 
-    print(f"\n{run_transfer(config, workdir)}\n{workdir}/{file_names.TRANSFER}/{file_names.TRANSFER_PICTURE}")
+    print(f"\n{run_transfer(config, workdir)}")
+    wrote(workdir, file_names.TRANSFER, file_names.TRANSFER_TABLE, file_names.TRANSFER_PICTURE, file_names.RESULTS)
 
 
 def run() -> None:

@@ -89,7 +89,7 @@ def paper_settings() -> ConfigDict:
 
     config.evaluate = ConfigDict()
     config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
-    config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white
+    config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
     config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
     config.evaluate.batch_size = 128
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
@@ -100,7 +100,7 @@ def paper_settings() -> ConfigDict:
     config.sweep.steps = (1, 2, 5, 10, 20, 50, 100)  # of PGD, at the threat's radius
 
     config.transfer = ConfigDict()  # attacks crafted on one model and shown to others
-    config.transfer.models = ()  # as NAME=PATH
+    config.transfer.models = ()  # as NAME=PATH, or NAME=PATH@LOW,HIGH with the model's inputs for black and white
     config.transfer.sources = ()  # names of the models that are attacked; all if empty
     config.transfer.attack = "pgd20"
 

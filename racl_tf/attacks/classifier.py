@@ -27,17 +27,19 @@ class Classifier:
     Arguments:
         model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
             outputs (N, classes).
-        bounds: the model's inputs for black and for white, such as (0, 255) or (-1, 1).
+        bounds: the model's inputs for black and for white, such as (-1, 1); by default (0, 255) of a Keras model that
+            begins with a Rescaling of bytes, else (0, 1).
 
     Raises:
         UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
     """
 
     def __init__(
-        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)
+        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] | None = None
     ) -> None:
         if not callable(model):
             raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
+        bounds = own_bounds(model) if bounds is None else bounds
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
@@ -45,6 +47,7 @@ class Classifier:
         self.probabilities = False
         self._classes: dict[tuple[int, ...], int] = {}
         self._graphs: dict[Any, Callable[..., Any]] = {}
+        self.said: set[str] = set()  # what the user was told of this model, once
 
     def logits_of(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the logits (B, K), float32, of images (B, ...) in [0, 1]; graph code."""
@@ -114,6 +117,22 @@ class Classifier:
             )
             self._graphs[key] = tf.function(graph, autograph=False).get_concrete_function(*specs)
         return self._graphs[key](arrays, others)
+
+
+def own_bounds(model: object) -> tuple[float, float]:
+    """Returns the bounds that a model shows by itself: (0, 255) if its first layer scales bytes, else (0, 1).
+
+    >>> own_bounds(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 127.5, offset=-1)]))
+    (0, 255)
+    """
+    while isinstance(model, keras.Model):
+        layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        model = layers[0] if layers else None
+    if isinstance(model, keras.layers.Rescaling):
+        scale, offset = np.asarray(model.scale), np.asarray(model.offset)
+        if np.allclose(255 * scale + offset, 1, atol=0.02) and np.all(np.isin(offset, (0, -1))):
+            return 0, 255
+    return 0, 1
 
 
 _classifiers: weakref.WeakKeyDictionary[keras.Layer, Classifier] = weakref.WeakKeyDictionary()

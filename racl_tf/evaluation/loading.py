@@ -11,7 +11,7 @@ from racl_tf.errors import UsageError, shortened
 from racl_tf.networks.loading import load_network
 
 
-def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] = (0, 1)) -> Classifier:
+def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] | None = None) -> Classifier:
     """Returns the classifier in a `.keras` or `.h5` file or in a SavedModel's folder.
 
     A SavedModel gives its outputs by the signature "logits" or "serving_default", which must take one input and
@@ -19,7 +19,7 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
 
     Arguments:
         path: of the file or folder. Nothing in it is run but its graph: Keras files with lambda layers are refused.
-        bounds: the model's inputs for black and for white.
+        bounds: the model's inputs for black and for white; by default as `Classifier` has them.
 
     Raises:
         UsageError: there is no such file, or it holds no model of this kind.

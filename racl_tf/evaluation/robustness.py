@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import pathlib
 import time
@@ -24,6 +25,7 @@ from racl_tf.evaluation.task import EvaluationTask, prepare_task
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
 
+_LOGGER = logging.getLogger(__name__)
 _SAVE_SECONDS = 30.0
 
 
@@ -97,7 +99,8 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
     def to_do() -> int:
         return int(left[state.passed(name)[state.is_robust(name)]].sum())
 
-    with tqdm(total=(total := to_do()), desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
+    begun, total = time.monotonic(), to_do()
+    with tqdm(total=total, desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
         for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             passed = state.passed(name)
             rows = np.flatnonzero(state.is_robust(name) & (passed < end))
@@ -110,6 +113,9 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     state.save()
                     saved = time.monotonic()
+    if total and not progress:  # a line stands for the bar
+        seconds = time.monotonic() - begun
+        _LOGGER.info("%s: %.2f%% robust (%.0f s)", name, 100 * state.is_robust(name).mean(), seconds)
 
 
 def _check_attacks(plans: Mapping[str, Plan]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from numpy.typing import ArrayLike
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import Classifier, as_classifier
 from racl_tf.errors import UsageError
+from racl_tf.evaluation.chance import chance_warning
+
+_LOGGER = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from racl_tf.data import ImageSet
@@ -83,7 +87,23 @@ def prepare_task(model: keras.Model | Classifier, data: Data, *, batch_size: int
             "clean images, so no attack on it means anything."
         )
     ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
+    if found := chance_warning(labels, ranked[:, 0], ranked.shape[1]):
+        _say_once(classifier, found)
     return EvaluationTask(classifier, images, labels, ranked, batch_size)
+
+
+def _say_once(classifier: Classifier, found: str) -> None:
+    if not classifier.said:
+        classifier.said.add(found)
+        low, high = classifier.bounds
+        _LOGGER.warning(
+            "%s No figure of such a model means anything. It was shown images from %g to %g: if it takes others, give "
+            "its bounds, such as --bounds=0,255 (in Python Classifier(model, bounds=(0, 255))). Else its classes are "
+            "others or in another order, or it has not learnt anything.",
+            found,
+            low,
+            high,
+        )
 
 
 def filled(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:

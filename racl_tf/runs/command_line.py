@@ -64,6 +64,12 @@ def run_program(
             sys.exit(130)
 
 
+def wrote(workdir: str, step: str, *names: str) -> None:
+    """Prints which of some files a step has written."""
+    folder = os.path.join(os.path.expanduser(workdir), step)
+    print(f"Written to {folder}: {', '.join(name for name in names if os.path.exists(os.path.join(folder, name)))}")
+
+
 @contextlib.contextmanager
 def _errors_in_one_paragraph() -> Iterator[None]:
     try:
@@ -105,10 +111,19 @@ def interruptible() -> Iterator[SimpleNamespace]:
             signal.signal(number, handler)
 
 
+class _BesideBars(logging.Handler):
+    """Writes messages above a progress bar rather than into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def _show_our_messages_only(*, everything: bool) -> None:
     """Shows this package's messages and, unless everything is to be shown, hides what TensorFlow says at start."""
     logger = logging.getLogger("racl_tf")
-    logger.addHandler(logging.StreamHandler())
+    logger.addHandler(_BesideBars())
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if everything:

@@ -1,11 +1,13 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
+import logging
 import pathlib
 
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
+from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
     Evaluation,
@@ -15,8 +17,10 @@ from racl_tf.evaluation import (
     load_classifier,
 )
 from racl_tf.files import damaged, read_json, write_json
-from racl_tf.runs.common import load_data
+from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
@@ -32,8 +36,9 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
     model.check(test.images([0]), test.y)
-    folder = step.begin()
-    options = {"batch_size": settings.batch_size, "seed": config.seed}
+    folder, attacked = step.begin(), settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
+    announce("Evaluation", attacked, model, config, test, ", ".join(attacks))
+    options = {"batch_size": settings.batch_size, "seed": config.seed, "progress": bars_are_shown()}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, masking = folder / file_names.RESULTS, None
     if results.exists():
@@ -42,8 +47,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
-    attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
-    record = {"dataset": config.data.name, "model": attacked, **evaluation.to_dict()}
+    record = provenance(config, model=attacked) | evaluation.to_dict()
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 
@@ -67,4 +71,24 @@ def _found_before(results: pathlib.Path) -> MaskingReport | None:
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:
     """Returns the model that is evaluated: a given one, or the network that was trained in `workdir`."""
     settings = config.evaluate
-    return load_classifier(settings.model or network_path(workdir), bounds=settings.bounds)
+    return load_classifier(settings.model or network_path(workdir), bounds=given_bounds(config))
+
+
+def announce(what: str, name: str, model: Classifier, config: ConfigDict, test: ImageSet, attacks: str) -> None:
+    """Says what is attacked, on what and by what, before it begins."""
+    _LOGGER.info(
+        "%s of %s, shown inputs from %g to %g, on %s: %d test images; %s, %s. The first batch is compiled, which takes "
+        "a while.",
+        what,
+        name,
+        *model.bounds,
+        config.data.name,
+        len(test),
+        attacks,
+        describe_threat(config),
+    )
+
+
+def given_bounds(config: ConfigDict) -> tuple[float, float] | None:
+    """Returns the configured bounds of models' inputs; None for (0, 1), where a model may show others by itself."""
+    return None if config.evaluate.bounds == (0, 1) else config.evaluate.bounds

@@ -1,6 +1,7 @@
 """Flags for the settings that one changes most, the same ones of all programs."""
 
 import math
+import re
 from fractions import Fraction
 
 from ml_collections import ConfigDict
@@ -25,6 +26,15 @@ def names(text: str) -> tuple[str, ...]:
     ('fgsm', 'pgd20')
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def models(text: str) -> tuple[str, ...]:
+    """Returns NAME=PATH and NAME=PATH@LOW,HIGH of a list with commas.
+
+    >>> models("a=a.keras@0,255, b=b.keras")
+    ('a=a.keras@0,255', 'b=b.keras')
+    """
+    return tuple(part.strip() for part in re.split(r",(?=[^,]*=)", text) if part.strip())
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -106,7 +116,9 @@ SWEEP = {
     "steps": SettingFlag("sweep.steps", lambda text: tuple(map(int, names(text))), "rising numbers of PGD's steps."),
 }
 TRANSFER = {
-    "models": SettingFlag("transfer.models", names, "NAME=PATH with commas, .keras files or SavedModels' folders."),
+    "models": SettingFlag(
+        "transfer.models", models, "NAME=PATH or NAME=PATH@0,255 with commas, .keras files or SavedModels' folders."
+    ),
     "sources": SettingFlag(
         "transfer.sources", names, "names of the models that are attacked, with commas; by default all."
     ),

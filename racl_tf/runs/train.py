@@ -17,10 +17,21 @@ from racl_tf.data import (
 )
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
+from racl_tf.evaluation.chance import chance_level
 from racl_tf.files import write_json
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.registry import make_network, network_options
-from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
+from racl_tf.reporting import plot_training
+from racl_tf.runs.common import (
+    augmentation,
+    describe_images,
+    describe_threat,
+    goes_on,
+    load_data,
+    set_precision,
+    sgd,
+    strategy,
+)
 from racl_tf.runs.folder import StepFolder
 from racl_tf.seeding import derive
 from racl_tf.space import Genotype
@@ -55,6 +66,19 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
     validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+    chance = chance_level(dataset.num_classes, len(held_out))
+    _LOGGER.info(
+        "Training of %s on %s under the defence %s, %s: %s, %d epochs of %d steps; %d more choose the best epoch. %s",
+        network.name or "the searched cell" if isinstance(network, Genotype) else network,
+        config.data.name,
+        settings.defence,
+        describe_threat(config),
+        describe_images(rest, dataset),
+        settings.epochs,
+        steps,
+        len(held_out),
+        goes_on(first_epoch),
+    )
     monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     stream = batches(
         rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
@@ -69,7 +93,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         verbose=0,
         callbacks=[
             callbacks.StopOnDivergence(),
-            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor),
+            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
             callbacks.HistoryFile(folder / file_names.HISTORY),
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "training"),
@@ -77,8 +101,15 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         ],
     )
     history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
-    chosen = max(history, key=lambda row: float(row[monitor]))
-    write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
+    epoch, value = callbacks.best_epoch(history, monitor, chance)
+    _LOGGER.info("Epoch %d of %d is the best: %s %.1f%% on held-out images.", epoch, len(history), monitor, 100 * value)
+    if value <= chance:
+        _LOGGER.warning(
+            "That is near chance: the network has learnt nothing to rely on. Train for more epochs, by a smaller eps "
+            "or another learning rate, in a new folder."
+        )
+    plot_training(history, folder / file_names.TRAIN_PICTURE)
+    write_json(finished, {"monitor": monitor, "best_epoch": epoch, "value": value})
     return best
 
 

@@ -114,14 +114,20 @@ def _name_latest(directory: pathlib.Path) -> None:
 class BestNetwork(keras.callbacks.Callback):
     """Saves `model.network` as `.keras` whenever a validation figure has risen: the first of the highest.
 
+    Where even the highest is no better than chance, the latest of them, which has learnt for longest.
+
     Arguments:
         path: of the file.
         history: the table of `HistoryFile`, whose earlier epochs a resumed run has to beat.
         monitor: the figure.
+        chance: the figure up to which it is no better than chance.
     """
 
-    def __init__(self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy") -> None:
+    def __init__(
+        self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy", chance: float = 0.0
+    ) -> None:
         super().__init__()
+        self.chance = chance
         self.path = path
         self.history = history
         self.monitor = monitor
@@ -129,7 +135,8 @@ class BestNetwork(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         earlier = [float(row[self.monitor]) for row in finished_rows(self.history, epoch)]
         value = float(format_figure((logs or {})[self.monitor]))  # as the history has the earlier ones
-        if not self.path.exists() or value > max(earlier, default=-math.inf):
+        best = max(earlier, default=-math.inf)
+        if not self.path.exists() or value > best or (value == best and value <= self.chance):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
             self.model.network.save(unfinished)
             unfinished.replace(self.path)
@@ -158,20 +165,31 @@ class Progress(keras.callbacks.Callback):
             steps = self.params["steps"]
             total, done = steps * self.epochs, steps * epoch
             self.bar = tqdm(total=total, initial=done, desc=self.title, unit="step", disable=None)
-        self.start = time.time()
+        self.start, self.first = time.time(), 0.0
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if batch == 0:
+            self.first = time.time() - self.start  # seconds of a step that may have been traced
         self.bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         seconds = time.time() - self.start
-        left = format_time(seconds * (self.epochs - epoch - 1))
+        steps = self.params["steps"]
+        steady = (seconds - self.first) * steps / max(steps - 1, 1)
+        left = format_time(min(seconds, steady) * (self.epochs - epoch - 1))
         figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in self.shown)
         tqdm.write(f"{self.title} epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}, {left} left  {figures}")
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def best_epoch(history: list[dict[str, str]], monitor: str, chance: float) -> tuple[int, float]:
+    """Returns the epoch, from 1, whose network `BestNetwork` keeps, and its figure."""
+    value = max(float(row[monitor]) for row in history)
+    epochs = [int(row["epoch"]) for row in history if float(row[monitor]) == value]
+    return (epochs[-1] if value <= chance else epochs[0]), value
 
 
 def format_figure(value: float) -> str:

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Callable
 
+import keras
 import pytest
 from ml_collections import ConfigDict
 
@@ -25,11 +26,26 @@ def test_a_transfer(flag_settings: Settings, models: dict[str, str], tmp_path: p
     assert (tmp_path / "transfer/transfer.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_model_has_its_own_bounds(flag_settings: Settings, models: dict[str, str], tmp_path: pathlib.Path) -> None:
+    """A model that takes bytes does as the same one that takes [0, 1]."""
+    model = keras.models.load_model(models["one"])
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel / 255, bias])
+    model.save(tmp_path / "bytes.keras")
+    named = f"one={models['one']},bytes={tmp_path}/bytes.keras@0,255"
+    config = flag_settings(dataset="digits", images="60", eps="1/20", models=named, attack="pgd5")
+    result = run_transfer(config, str(tmp_path))
+    for source in ("clean", "one", "bytes"):
+        assert abs(result.count(source, "one") - result.count(source, "bytes")) <= 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({}, "no models to compare"),
         ({"models": "one"}, "NAME=PATH"),
+        ({"models": "one=ONE@0,white"}, "Bounds of a model are two numbers, as in one=PATH@0,255"),
+        ({"models": "one=ONE@1,0"}, "two rising numbers"),
         ({"models": "one=ONE", "sources": "two"}, "Unknown source 'two'"),
         ({"models": "one=ONE", "attack": "autoattack"}, "ensemble 'autoattack'"),
     ],
