@@ -45,6 +45,8 @@ class Classifier:
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
         self.bounds = bounds
         self.probabilities = False
+        shape = getattr(model, "input_shape", None)
+        self._rank = len(shape) if isinstance(shape, tuple) else None
         self._classes: dict[tuple[int, ...], int] = {}
         self._graphs: dict[Any, Callable[..., Any]] = {}
         self.said: set[str] = set()  # what the user was told of this model, once
@@ -53,6 +55,8 @@ class Classifier:
         """Returns the logits (B, K), float32, of images (B, ...) in [0, 1]; graph code."""
         low, high = self.bounds
         inputs = x if (low, high) == (0, 1) else low + (high - low) * x
+        if self._rank == 3 and x.shape.rank == 4 and x.shape[-1] == 1:
+            inputs = inputs[..., 0]  # of a model whose images have no axis of channels
         outputs = tf.cast(check_single(self._outputs(inputs)), tf.float32)
         return tf.math.log(tf.maximum(outputs, _TINY)) if self.probabilities else outputs
 

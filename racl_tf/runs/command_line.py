@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
@@ -126,6 +127,7 @@ def _show_our_messages_only(*, everything: bool) -> None:
     logger.addHandler(_BesideBars())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # without a path and a line of source
     if everything:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

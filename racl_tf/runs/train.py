@@ -20,6 +20,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation.chance import chance_level
 from racl_tf.files import write_json
 from racl_tf.networks.ensemble import Ensemble
+from racl_tf.networks.loading import load_network
 from racl_tf.networks.registry import make_network, network_options
 from racl_tf.reporting import plot_training
 from racl_tf.runs.common import (
@@ -60,6 +61,8 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     steps = steps_per_epoch(rest, settings.batch_size)
     with strategy().scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
+        if settings.initial:
+            start_from(trainer.network, settings.initial)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
@@ -111,6 +114,22 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     plot_training(history, folder / file_names.TRAIN_PICTURE)
     write_json(finished, {"monitor": monitor, "best_epoch": epoch, "value": value})
     return best
+
+
+def start_from(network: keras.Model, path: str) -> None:
+    """Gives a network the weights of a trained one of the same kind and size, for more epochs or other images.
+
+    Raises:
+        UsageError: the file holds no model, or one of other weights.
+    """
+    given = load_network(path)
+    shapes, needed = ([tuple(weight.shape) for weight in model.weights] for model in (given, network))
+    if shapes != needed:
+        raise UsageError(
+            f"The weights in {path!r} are not those of the network that is trained: it has {len(needed)} and the file "
+            f"{len(shapes)}, or they differ in shape. Give the same network, channels, cells and classes."
+        )
+    network.set_weights(given.get_weights())
 
 
 def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:

@@ -125,6 +125,14 @@ def test_no_classifier() -> None:
         Classifier("model.keras")
 
 
+def test_a_model_without_an_axis_of_channels_is_shown_images_without_one() -> None:
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8)), *layers])
+    x = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(Classifier(model).logits(x), model(x[..., 0]), rtol=1e-5)
+    assert fgsm(0.1)(model, x, np.zeros(4, int)).shape == x.shape
+
+
 def test_several_outputs_are_said(tmp_path: pathlib.Path) -> None:
     """In an attack, in training and in an export alike."""
     inputs = keras.Input((8, 8, 1))

@@ -1,5 +1,6 @@
 """The evaluation of a model from a file: what it writes, and mistakes found before any work."""
 
+import datetime
 import json
 import pathlib
 from collections.abc import Callable
@@ -25,6 +26,8 @@ def test_an_evaluation_of_a_model_from_a_file(
     assert evaluation.attacks["apgd"] == (APGD(0.05),)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["dataset"], results["model"], results["images"]) == ("digits", models["one"], 60)
+    assert (results["norm"], results["eps"]) == ("linf", 0.05)
+    assert datetime.datetime.fromisoformat(results["date"]).tzinfo is not None
     outcomes = np.load(tmp_path / "evaluate/outcomes.npz", allow_pickle=False)
     robust = (outcomes["labels"] == outcomes["predictions"]) & (outcomes["fgsm/steps"] < 0)
     assert robust.sum() == evaluation.count("fgsm")
