@@ -3,6 +3,7 @@
 RACL_TF_FUZZ is the number of damaged copies of each file, 12 if it is not given.
 """
 
+import functools
 import io
 import os
 import pathlib
@@ -123,7 +124,7 @@ def test_genotypes_and_histories(tmp_path: pathlib.Path) -> None:
     ):
         for data in damaged_copies(path.read_bytes(), 0, 2 * COPIES):
             path.write_bytes(data)
-            is_read_or_refused(lambda path=path, read=read: read(path))
+            is_read_or_refused(functools.partial(read, path))
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +136,16 @@ def model() -> keras.Model:
 def test_outcomes_and_results(model: keras.Model, tmp_path: pathlib.Path) -> None:
     """Figures that are read are those that were written."""
     x, y = images()
-    data, attacks = (x / np.float32(255), y), {"pgd": (pgd(0.05, 0.02, 3),)}
-    expected = evaluate(model, data, attacks, folder=tmp_path, progress=False)
-    task, path = prepare_task(model, data), tmp_path / "outcomes.npz"
+    pair, attacks = (x / np.float32(255), y), {"pgd": (pgd(0.05, 0.02, 3),)}
+    expected = evaluate(model, pair, attacks, folder=tmp_path, progress=False)
+    task, path = prepare_task(model, pair), tmp_path / "outcomes.npz"
     whole, arrays = path.read_bytes(), dict(np.load(path))
     others = []
+    changes: tuple[dict[str, Any], ...]
     for name in arrays:  # whole files of other arrays
         kept = {other: array for other, array in arrays.items() if other != name}
-        for changed in ({}, {name: arrays[name].ravel()[:-1]}, {name: arrays[name].astype("U3")}, {name: 1}):
+        changes = ({}, {name: arrays[name].ravel()[:-1]}, {name: arrays[name].astype("U3")}, {name: 1})
+        for changed in changes:
             file = io.BytesIO()
             np.savez(file, **kept | changed)
             others.append(file.getvalue())
@@ -151,7 +154,7 @@ def test_outcomes_and_results(model: keras.Model, tmp_path: pathlib.Path) -> Non
         found = is_read_or_refused(lambda: EvaluationProgress(task, attacks, path=path).finish())
         if found is not None and data:
             assert found.to_dict() == expected.to_dict()
-    masking = check_for_masking(model, (x / np.float32(255), y), images=10, progress=False)
+    masking = check_for_masking(model, pair, images=10, progress=False)
     results = tmp_path / "results.json"
     write_json(results, {"masking": masking.to_dict()})
     assert _found_before(results) == masking

@@ -45,8 +45,7 @@ def _signature(path: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
             f"The SavedModel {os.fspath(path)!r} has no signature 'logits' or 'serving_default'. "
             f"It has: {', '.join(signatures) or 'none'}."
         )
-    serve = signatures[name]
-    inputs, outputs = serve.structured_input_signature[1], serve.structured_outputs
+    inputs, outputs = signatures[name].structured_input_signature[1], signatures[name].structured_outputs
     output = "logits" if "logits" in outputs else next(iter(outputs))
     if len(inputs) != 1 or (len(outputs) != 1 and output != "logits"):
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from racl_tf.data import ImageSet
 
-    Data = ImageSet | tuple[ArrayLike, ArrayLike] | tf.data.Dataset
+    Data: TypeAlias = ImageSet | tuple[ArrayLike, ArrayLike] | tf.data.Dataset
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,19 +28,19 @@ class SettingFlag(NamedTuple):
         setting: its dotted name.
         parse: returns its value for the flag's text.
         help: what `--help` says.
-        apply: changes the configuration by the value where that is more than setting it.
+        change: changes the configuration by the value where that is more than setting it.
     """
 
     setting: str
     parse: Callable[[str], Any]
     help: str
-    apply: Callable[[ConfigDict, Any], None] | None = None
+    change: Callable[[ConfigDict, Any], None] | None = None
 
-    def change(self, config: ConfigDict, text: str) -> None:
+    def apply(self, config: ConfigDict, text: str) -> None:
         """Changes a configuration as the flag's text says."""
         value = self.parse(text)
-        if self.apply:
-            self.apply(config, value)
+        if self.change:
+            self.change(config, value)
         else:
             config.update_from_flattened_dict({self.setting: value})
 
@@ -89,26 +89,29 @@ def read_arguments(
     settings = _configuration(config if name is None else name)
     if workdir and name is None:
         take_over_settings(settings, workdir, steps)
-    _define_flags(settings, rest, description, setting_flags, default=config if steps == () else f"the run's, {config}")
-    strays = _parse(rest, settings, setting_flags)[1:]
+    default = f"the run's, {config}" if steps else config
+    values = _define_flags(settings, rest, description, setting_flags, default=default)
+    strays = _parse(values, rest, settings, setting_flags)[1:]
     if strays:
         raise UsageError(f"Received arguments that are not flags: {' '.join(strays)}. Write --NAME=VALUE.")
-    typed = {name: f"--config.{name}={value}" for name, value in flags.FLAGS["config"].override_values.items()}
+    changed: Mapping[str, Any] = values["config"].override_values  # type: ignore[attr-defined]
+    typed = {name: f"--config.{name}={value}" for name, value in changed.items()}
     for flag, setting_flag in setting_flags.items():
-        if (text := flags.FLAGS[flag].value) is not None:
+        if (text := values[flag].value) is not None:
             _change(settings, flag, setting_flag, text)
             typed[setting_flag.setting] = f"--{flag}={text}"
     try:
         check_settings(settings)
     except UsageError as error:
         raise UsageError(in_flags(str(error), typed)) from None
-    if flags.FLAGS.print_config:
+    if values.print_config:
         print("\n".join(_lines(settings)))
         sys.exit()
     if not workdir:
         received = "no --workdir, the run's folder" if workdir is None else "--workdir= without a folder"
         raise UsageError(f"Received {received}. Give one, such as --workdir=runs/mine.")
-    verbose = flags.FLAGS["verbosity"].present
+    flags.FLAGS.mark_as_parsed()  # with what the command line said of libraries' flags, for these
+    verbose = values["verbosity"].present
     if not verbose:
         absl.logging.set_verbosity(absl.logging.WARNING)
     return Arguments(settings, workdir, typed, bool(verbose))
@@ -157,24 +160,24 @@ def _define_flags(
     setting_flags: Mapping[str, SettingFlag],
     *,
     default: str,
-) -> None:
-    own = flags.FLAGS
-    flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.")
-    flags.DEFINE_boolean("print_config", False, "Prints every setting as it would be used, and ends.")
-    flags.DEFINE_flag(_EndingFlag("version", lambda: f"racl_tf {__version__}", "Prints the version, and ends."))
-    for name, help_of in (("help", lambda: own.main_module_help()), ("helpfull", lambda: own.get_help())):
-        shown = _EndingFlag(
-            name, lambda help_of=help_of: f"{description}\nflags:\n{help_of()}", "Lists the flags, and ends."
-        )
-        flags.DEFINE_flag(shown)
+) -> flags.FlagValues:
+    """Returns the flags of one command line, those of libraries among them."""
+    own = flags.FlagValues()
+    own.append_flag_values(flags.FLAGS)
+    flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.", own)
+    flags.DEFINE_boolean("print_config", False, "Prints every setting as it would be used, and ends.", own)
+    flags.DEFINE_flag(_EndingFlag("version", lambda: f"racl_tf {__version__}", "Prints the version, and ends."), own)
+    for name, help_of in (("help", own.main_module_help), ("helpfull", own.get_help)):
+        flags.DEFINE_flag(_EndingFlag(name, _help(description, help_of), "Lists the flags, and ends."), own)
     for name, setting_flag in setting_flags.items():
-        flags.DEFINE_string(name, None, setting_flag.help)
+        flags.DEFINE_string(name, None, setting_flag.help, own)
     try:
         config_flags.DEFINE_config_dict(
             "config",
             settings,
             "A configuration: NAME or NAME:VARIANT (such as cifar10:cpu) or the path of a .py file; "
             "--config.SECTION.FIELD=VALUE changes a setting.",
+            own,
             sys_argv=list(arguments),
         )
     except (AttributeError, KeyError) as error:
@@ -182,12 +185,22 @@ def _define_flags(
     own["config"].default_as_str = f"'{default}'"
     for name in ("workdir", "config", *setting_flags, "print_config", "version", "help"):  # which --help lists
         own.register_key_flag_for_module(sys.argv[0], own[name])
+    return own
 
 
-def _parse(arguments: Sequence[str], settings: ConfigDict, setting_flags: Mapping[str, SettingFlag]) -> list[str]:
+def _help(description: str, flags_help: Callable[[], str]) -> Callable[[], str]:
+    return lambda: f"{description}\nflags:\n{flags_help()}"
+
+
+def _parse(
+    values: flags.FlagValues,
+    arguments: Sequence[str],
+    settings: ConfigDict,
+    setting_flags: Mapping[str, SettingFlag],
+) -> list[str]:
     """Parses flags and returns the program's name and what is not a flag."""
     try:
-        return flags.FLAGS(arguments)
+        return values(arguments)
     except flags.UnrecognizedFlagError as error:
         name = error.flagname.lstrip("-")
         short = [f"--{flag}" for flag in ("workdir", "config", *setting_flags, "print_config", "version", "help")]
@@ -208,7 +221,7 @@ def _parse(arguments: Sequence[str], settings: ConfigDict, setting_flags: Mappin
 
 def _change(settings: ConfigDict, flag: str, setting_flag: SettingFlag, text: str) -> None:
     try:
-        setting_flag.change(settings, text)
+        setting_flag.apply(settings, text)
     except (ValueError, ZeroDivisionError, TypeError, OverflowError):
         raise UsageError(f"Received --{flag}={shortened(text, 100)}. Expected: {setting_flag.help}") from None
 

@@ -1,6 +1,9 @@
 """What the tests of runs share: settings as flags change them, and models in files."""
 
+import importlib.util
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 
 import keras
@@ -21,10 +24,33 @@ def flag_settings() -> Callable[..., ConfigDict]:
         config = paper_settings()
         for name, text in flags.items():
             table = next(table for table in (MODEL, THREAT, IMAGES, ATTACKS, SWEEP, TRANSFER) if name in table)
-            table[name].change(config, text)
+            table[name].apply(config, text)
         return config
 
     return get
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+    """Calls a program in this process, up to where its work begins, and returns what it ended with."""
+
+    def start(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        path = ROOT / "bin" / f"{program}.py"
+        spec = importlib.util.spec_from_file_location(program, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            module.run()
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, int(ended.value.code or 0), shown.out, shown.err)
+
+    return start
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quick
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_lists_the_flags(run: Run, program: str) -> None:
-    result = run(program, "--help")
+def test_help_lists_the_flags(call: Run, program: str) -> None:
+    result = call(program, "--help")
     assert result.returncode == 0
     for flag in ("--config:", "--workdir:", "--[no]print_config:", "--[no]version:"):
         assert flag in result.stdout
@@ -32,19 +32,19 @@ def test_the_version_is_printed(run: Run) -> None:
     assert (result.returncode, result.stdout) == (0, f"racl_tf {racl_tf.__version__}\n")
 
 
-def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(run: Run) -> None:
+def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(call: Run) -> None:
     changed = "--config.search.eta=0.7"
-    printed = run("search", "--config=digits", changed, "--print_config")
+    printed = call("search", "--config=digits", changed, "--print_config")
     assert printed.returncode == 0
     lines = printed.stdout.splitlines()
     assert changed in lines
     assert "--config.evaluate.attacks=('fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100')" in lines
     given = [line for line in lines if not line.endswith("=None")]
-    assert run("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
+    assert call("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
 
 
-def test_a_run_without_a_folder_is_refused(run: Run) -> None:
-    assert_one_paragraph(run("search", "--config=digits"), "Received no --workdir, the run's folder.")
+def test_a_run_without_a_folder_is_refused(call: Run) -> None:
+    assert_one_paragraph(call("search", "--config=digits"), "Received no --workdir, the run's folder.")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_run_without_a_folder_is_refused(run: Run) -> None:
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_paragraph(
-    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+    call: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
 ) -> None:
-    result = run("search", f"--workdir={tmp_path}/run", *arguments)
+    result = call("search", f"--workdir={tmp_path}/run", *arguments)
     assert_one_paragraph(result, expected)
     assert not (tmp_path / "run").exists()
 
@@ -103,7 +103,7 @@ def test_a_mistake_in_a_setting_is_one_paragraph(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_continued_without_naming_its_settings_again(run: Run, tmp_path: pathlib.Path) -> None:
+def test_a_run_is_continued_without_naming_its_settings_again(call: Run, tmp_path: pathlib.Path) -> None:
     """Data, threat and sizes are the run's; what is given counts, and a configuration that is named counts whole."""
     config = paper_settings()
     config.update_from_flattened_dict({"data.name": "digits", "attack.eps": 0.1, "train.epochs": 3, "search.eta": 0.7})
@@ -113,15 +113,15 @@ def test_a_run_is_continued_without_naming_its_settings_again(run: Run, tmp_path
         (["--epochs=2", "--config.attack.eps=0.2"], ("digits", "0.2", "2", "0.7")),
         (["--config=mnist"], ("mnist", "0.3", "100", "0.9")),
     ):
-        printed = run("train", f"--workdir={tmp_path}", "--print_config", *given).stdout
+        printed = call("train", f"--workdir={tmp_path}", "--print_config", *given).stdout
         names = ("data.name", "attack.eps", "train.epochs", "search.eta")
         found = tuple(re.search(rf"--config\.{name}=(.*)", printed)[1] for name in names)  # type: ignore[index]
         assert found == expected
 
 
 @pytest.mark.parametrize("program", ["search", "train", "evaluate", "sweep", "transfer", "export", "choose"])
-def test_all_programs_begin_with_one_configuration_and_share_their_flags(run: Run, program: str) -> None:
-    printed = run(program, "--dataset=mnist", "--data_dir=there", "--norm=l2", "--seed=3", "--print_config")
+def test_all_programs_begin_with_one_configuration_and_share_their_flags(call: Run, program: str) -> None:
+    printed = call(program, "--dataset=mnist", "--data_dir=there", "--norm=l2", "--seed=3", "--print_config")
     assert printed.returncode == 0, printed.stderr
     config = paper_settings()
     config.update_from_flattened_dict({"data.name": "mnist", "data.data_dir": "there", "seed": 3})
@@ -132,17 +132,17 @@ def test_all_programs_begin_with_one_configuration_and_share_their_flags(run: Ru
             assert lines[f"--config.{section}.{name}"] == str(value)
 
 
-def test_settings_by_data_set_are_checked(run: Run, tmp_path: pathlib.Path) -> None:
+def test_settings_by_data_set_are_checked(call: Run, tmp_path: pathlib.Path) -> None:
     start = ["--config=reproduction:smoke", f"--workdir={tmp_path}/run"]
     assert_one_paragraph(
-        run("reproduce", *start, "--config.digits.train.epochs=0"),
+        call("reproduce", *start, "--config.digits.train.epochs=0"),
         "digits.train.epochs must be a positive integer. Received: digits.train.epochs=0.",
     )
 
 
-def test_a_configuration_that_is_no_python_is_said(run: Run, tmp_path: pathlib.Path) -> None:
+def test_a_configuration_that_is_no_python_is_said(call: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.py").write_text("def get_config(:\n")
-    result = run("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
+    result = call("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
     assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
 
 
