@@ -1,5 +1,6 @@
 """The cell of the supernet, in which every edge is a mixture of all operations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -68,7 +69,13 @@ class MixedCell(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: list[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the concatenated nodes (batch, height, width, 4 * channels).
+        """Returns the concatenated intermediate nodes (batch, height, width, 4 * channels); see `states`."""
+        return tf.concat(self.states(inputs, alpha, beta, training=training)[INPUTS:], -1)
+
+    def states(
+        self, inputs: Sequence[tf.Tensor], alpha: tf.Tensor, beta: tf.Tensor, training: bool = False
+    ) -> list[tf.Tensor]:
+        """Returns what every node holds (batch, height, width, channels), the two preprocessed inputs first.
 
         Arguments:
             inputs: the outputs of the cell before the previous one and of the previous one.
@@ -91,8 +98,7 @@ class MixedCell(keras.layers.Layer):
             for terms, values in zip((mixtures, bypasses), outputs, strict=True):
                 for edge, value in zip(LEAVING[source], values, strict=bool(values)):
                     terms[EDGES[edge][1] - INPUTS].append(value)
-        states.append(self._node(mixtures[-1], bypasses[-1]))
-        return tf.concat(states[INPUTS:], -1)
+        return [*states, self._node(mixtures[-1], bypasses[-1])]
 
     def _node(self, mixtures: list[tf.Tensor], bypasses: list[tf.Tensor]) -> tf.Tensor:
         parts = [tf.add_n(terms) for terms in (mixtures, bypasses) if terms]

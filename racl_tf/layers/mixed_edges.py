@@ -1,6 +1,7 @@
 """All mixed operations on the edges that leave one node of the supernet's cell, computed together."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import StackedNorms
 from racl_tf.layers.initializers import uniform
-from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP
+from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP, Block
 from racl_tf.layers.pool import POOLS
 from racl_tf.seeding import derive
 from racl_tf.space import OPERATIONS
@@ -92,7 +93,7 @@ class MixedEdges(keras.layers.Layer):
         norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=training)
         mixed, bypassed = tf.split(inputs, [self.mixed, self.channels - self.mixed], -1)
         activated = tf.nn.relu(mixed)
-        terms = self._convolutions(activated, scales, norms)
+        terms = self._convolutions(functional.repeat_channels(activated, self.edges), norms, scales)
         maps = {
             pooled.operation: norms(pooled.norm.index, POOLS[pooled.kind].apply(mixed, self.stride))
             for pooled in POOLED_MAPS
@@ -115,20 +116,71 @@ class MixedEdges(keras.layers.Layer):
         channels = np.kron(np.eye(self.edges), np.ones(self.mixed))
         return dict(zip(OPERATIONS, tf.unstack(tf.matmul(weights, tf.constant(channels, tf.float32))), strict=True))
 
-    def _convolutions(self, images: tf.Tensor, scales: dict[str, tf.Tensor], norms: StackedNorms) -> list[tf.Tensor]:
-        """Returns what each operation with convolutions, weighted, makes of images that ReLU has been applied to."""
-        images = functional.repeat_channels(images, self.edges)
+    def edge(self, index: int) -> "MixedEdges":
+        """Returns a layer of one of the edges alone, with copies of its weights and statistics."""
+        layer = MixedEdges(self.channels, 1, stride=self.stride, partial=self.partial, dtype=self.dtype_policy)
+        layer.build((None, None, None, self.channels))
+        own = slice(index * self.mixed, (index + 1) * self.mixed)
+        for mine, its in zip(self.depthwise, layer.depthwise, strict=True):
+            its.assign(mine[..., own, :])
+        layer.pointwise.assign(self.pointwise[..., own])
+        if self.stride == 2:
+            layer.skip.assign(self.skip[..., own])
+        for mine, its in ((self.moving_mean, layer.moving_mean), (self.moving_variance, layer.moving_variance)):
+            parts = zip(self.normalizations, tf.split(tf.convert_to_tensor(mine), self.norm_channels), strict=True)
+            its.assign(tf.concat([part if norm.shared else part[own] for norm, part in parts], 0))
+        return layer
+
+    def operation(self, operation: str, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns what one operation alone, unweighted, makes of the channels that are mixed, at inference.
+
+        Arguments:
+            operation: of `OPERATIONS`, but zero.
+            inputs: (batch, height, width, channels / partial).
+
+        Returns:
+            For every edge, side by side (batch, h, w, E * channels / partial).
+        """
+        norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=False)
+        blocks = [block for block in BLOCKS if block.operation == operation]
+        if blocks:
+            return self._convolutions(functional.repeat_channels(tf.nn.relu(inputs), self.edges), norms, blocks=blocks)[
+                0
+            ]
+        pools = {pooled.operation: pooled for pooled in POOLED_MAPS}
+        if operation in pools:
+            outputs = POOLS[pools[operation].kind].apply(inputs, self.stride)
+            return tf.tile(norms(pools[operation].norm.index, outputs), [1, 1, 1, self.edges])
+        if self.stride == 1:
+            return tf.tile(inputs, [1, 1, 1, self.edges])
+        return norms(SKIP.index, self._factorized_reduction(tf.nn.relu(inputs)))
+
+    def _convolutions(
+        self,
+        images: tf.Tensor,
+        norms: StackedNorms,
+        scales: Mapping[str, tf.Tensor] | None = None,
+        blocks: Sequence[Block] = BLOCKS,
+    ) -> list[tf.Tensor]:
+        """Returns what each operation with convolutions makes of images that ReLU has been applied to, edge by edge.
+
+        Arguments:
+            images: of every edge (batch, height, width, E * mixed).
+            norms: the normalisations.
+            scales: the operations' weights (E * mixed,); 1 if not given.
+            blocks: of whole operations.
+        """
         stacks = zip(DEPTHWISE.values(), self.depthwise, strict=True)
         depthwise = {size: tf.unstack(tf.cast(stack, self.compute_dtype)) for size, stack in stacks}
         pointwise = tf.unstack(functional.block_diagonal(tf.cast(self.pointwise, self.compute_dtype), self.edges))
         outputs = []
         state = images
-        for block in BLOCKS:
+        for block in blocks:
             activated, stride = (images, self.stride) if block.first else (tf.nn.relu(state), 1)
             kernel = depthwise[block.kernel_size][block.index_in_stack]
             state = functional.depthwise(activated, kernel, stride, block.dilation)
             state = functional.grouped_pointwise(state, pointwise[block.index])
-            state = norms(block.norm.index, state, scales[block.operation] if block.last else None)
+            state = norms(block.norm.index, state, scales[block.operation] if block.last and scales else None)
             if block.last:
                 outputs.append(state)
         return outputs

@@ -72,11 +72,15 @@ class OperationNorms(keras.layers.Layer):
     def _is_exact(self, kind: str) -> bool:
         return self.norm_kind == "operator" and kind in DEPTHWISE
 
-    def measure(self) -> tf.Tensor:
-        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero."""
+    def measure(self, *, keep: bool = True) -> tf.Tensor:
+        """Takes one step of power iteration and returns ln(lambda_o) (Section 2.2), (cells, 14, 8), -inf for zero.
+
+        Arguments:
+            keep: whether the next measurement goes on from this step, as those of a training have to.
+        """
         supernet = self.supernet
         norms = {
-            kind: tf.concat([self._norms(kind, name, stack) for name, stack in stacks.items()], 1)
+            kind: tf.concat([self._norms(kind, name, stack, keep=keep) for name, stack in stacks.items()], 1)
             for kind, stacks in _stacks(supernet).items()
         }
         factors = tf.concat([norms[kind] for kind in DEPTHWISE], 0) * norms["pointwise"]
@@ -99,12 +103,13 @@ class OperationNorms(keras.layers.Layer):
         by_cell = tf.reshape(by_source, [len(supernet.cells), len(EDGES), len(OPERATIONS)])
         return tf.stop_gradient(tf.math.log(tf.gather(by_cell, _BY_EDGE, axis=1)))
 
-    def _norms(self, kind: str, name: str, stack: tf.Tensor) -> tf.Tensor:
+    def _norms(self, kind: str, name: str, stack: tf.Tensor, *, keep: bool) -> tf.Tensor:
         """Returns the norms (blocks, n) of matrices (blocks, n, rows, columns), after a step of power iteration."""
         if self._is_exact(kind):
             return depthwise_operator_norm(stack, DEPTHWISE[kind])
         vectors = power_iteration(stack, tf.convert_to_tensor(self._vectors[name]))
-        self._vectors[name].assign(vectors)
+        if keep:
+            self._vectors[name].assign(vectors)
         return gain(stack, vectors)
 
     def get_config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ smaller than the true recursion, and a normalised network's constant is not the 
 its kernels'.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -124,6 +125,23 @@ def network_constant(
         return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(nodes.variance))
     by_type = tf.math.unsorted_segment_sum(safe_sqrt(nodes.variance), cell_types, 2)
     return LogNormal(tf.reduce_sum(nodes.mean), tf.reduce_sum(tf.square(by_type)))
+
+
+def least_relative_mean(log_norms: tf.Tensor, cell_types: tf.Tensor) -> tf.Tensor:
+    r"""Returns the least mu_F that a choice of alpha and beta can have, measured scale-free, a scalar.
+
+    Relative weights are shares, and ln sum_i b_i sum_o a_io lambda_io is concave in the products of shares. So the
+    least is at a corner, one operation on one edge for every node of a cell type:
+    sum_types sum_nodes min_(i, o) sum_cells ln(lambda_io).
+
+    Arguments:
+        log_norms: ln(lambda) of each cell's operations (cells, 14, 8); -inf for zero, which is no choice.
+        cell_types: (cells,) integers, 0 for a normal and 1 for a reduction cell.
+    """
+    chosen = tf.where(tf.math.is_inf(log_norms), math.inf, log_norms)
+    by_edge = tf.reduce_min(tf.math.unsorted_segment_sum(chosen, cell_types, 2), -1)
+    nodes = [tf.reduce_min(tf.gather(by_edge, edges_into(node), axis=1), 1) for node in range(INPUTS, INPUTS + NODES)]
+    return tf.reduce_sum(tf.add_n(nodes))
 
 
 def safe_sqrt(values: tf.Tensor) -> tf.Tensor:
