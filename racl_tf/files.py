@@ -109,7 +109,9 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return dict(file)
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
         reason = str(error) or type(error).__name__
-        raise UsageError(f"Cannot read {os.fspath(path)!r} as an .npz file of plain arrays: {reason}.") from None
+        raise UsageError(
+            f"Cannot read {os.fspath(path)!r}: it is not an .npz file of plain arrays: {reason}."
+        ) from None
 
 
 _DIGEST = "digest"

@@ -23,6 +23,7 @@ def plot_training(history: Sequence[dict[str, str]], path: str | os.PathLike[str
                 axes.plot(epochs, [float(row[name]) for row in history], marker=".", label=label)
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
