@@ -69,7 +69,7 @@ def paper_settings() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.network = ""  # a name (racl, resnet18, ...) or a genotype's .json file; the searched one if empty
-    config.train.initial = ""  # a .keras file of the same network, whose weights training begins with
+    config.train.initial = placeholder(str)  # a .keras file of the same network, whose weights training begins with
     config.train.channels = placeholder(
         int
     )  # of the first nodes or blocks; the network's own (36 of cells) if not given
@@ -205,7 +205,6 @@ ADDED: Mapping[str, Any] = {
     "search.constraint_update": "printed",
     "search.constraint_step": 1.0,
     "search.node_reduction": None,
-    "train.initial": "",
 }
 
 #: What differs between data sets.
