@@ -3,6 +3,7 @@
 - `cifar10`: the paper's settings, for a machine with GPUs.
 - `cifar10:cpu`: the same way on two CPU cores, on a part of the images with smaller networks.
 - `cifar10:smoke`: every step once, in a few minutes.
+- `cifar10:printed`, `cifar10:cpu-printed`, ...: with the constraint to the paper's letter.
 """
 
 from ml_collections import ConfigDict

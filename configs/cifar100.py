@@ -3,6 +3,7 @@
 - `cifar100`: the paper's settings (the architecture searched on CIFAR-100 itself), for a machine with GPUs.
 - `cifar100:cpu`: the same way on two CPU cores, on a part of the images with smaller networks.
 - `cifar100:smoke`: every step once, in a few minutes.
+- `cifar100:printed`, `cifar100:cpu-printed`, ...: with the constraint to the paper's letter.
 """
 
 from ml_collections import ConfigDict

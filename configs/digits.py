@@ -2,6 +2,7 @@
 
 - `digits`: search, adversarial training, evaluation and export in a few minutes on two CPU cores.
 - `digits:smoke`: the same way in about a minute, too short to learn much.
+- `digits:printed`, `digits:smoke-printed`, ...: with the constraint to the paper's letter.
 """
 
 from ml_collections import ConfigDict

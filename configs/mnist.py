@@ -3,6 +3,7 @@
 - `mnist`: the paper's settings, for a machine with GPUs.
 - `mnist:cpu`: the same way on two CPU cores, on a part of the images with smaller networks.
 - `mnist:smoke`: every step once, in a few minutes.
+- `mnist:printed`, `mnist:cpu-printed`, ...: with the constraint to the paper's letter.
 """
 
 from ml_collections import ConfigDict

@@ -3,6 +3,7 @@
 - `reproduction`: the paper's settings, for machines with GPUs.
 - `reproduction:cpu`: on parts of CIFAR-10, CIFAR-100 and MNIST with small networks, about an hour a table on two cores.
 - `reproduction:smoke`: every step once on digits, in minutes.
+- `reproduction:printed`, `reproduction:cpu-printed`, ...: with the constraint to the paper's letter.
 
 `config.cifar10`, `config.mnist`, ... hold the settings of each data set as `racl_tf.settings.paper_settings` names
 them: `--config.mnist.train.epochs=5`.
@@ -30,7 +31,7 @@ _SMALL = {
 
 
 def get_config(scale: str = "paper") -> ConfigDict:
-    names = ("digits",) if scale == "smoke" else ("cifar10", "cifar100", "mnist")
+    names = ("digits",) if scale.startswith("smoke") else ("cifar10", "cifar100", "mnist")
     small = {"paper": {}, "cpu": _SMALL, "smoke": SMOKE}
     config = ConfigDict()
     config.exhibits = ()  # table1, ..., table5, figure2, figure3

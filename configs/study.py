@@ -3,6 +3,7 @@
 - `study`: the paper's settings on CIFAR-10, for machines with GPUs.
 - `study:cpu`: on a part of MNIST with small networks; about an hour and a half on two CPU cores.
 - `study:smoke`: every step once on digits, in a few minutes.
+- `study:printed`, `study:cpu-printed`, ...: with the constraint to the paper's letter.
 """
 
 from ml_collections import ConfigDict

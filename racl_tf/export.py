@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import are_probabilities, check_single
+from racl_tf.attacks.checks import check_single, check_takes_floats, probability_head
 from racl_tf.errors import UsageError, shortened
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -36,7 +37,7 @@ def export_saved_model(
 
     Raises:
         UsageError: the path exists, the input shape is not known, there are not as many class names as classes,
-            or the model does not give logits.
+            or the model does not give logits, those of one class alone, or takes integers.
 
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -97,6 +98,27 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
     )
 
 
+def holds_weights(path: str | os.PathLike[str], model: keras.Model) -> bool:
+    """Returns whether the SavedModel at a path has every weight of a model, to the last bit.
+
+    Arguments:
+        path: the folder that `export_saved_model` wrote.
+        model: a classifier.
+    """
+    try:
+        reader = tf.train.load_checkpoint(os.fspath(Path(path) / "variables" / "variables"))
+    except (ValueError, tf.errors.OpError):
+        return False
+    kept = Counter(_bits(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map())
+    needed = Counter(_bits(weight.numpy()) for weight in model.weights)
+    return needed <= kept
+
+
+def _bits(value: object) -> bytes:
+    array = np.asarray(value)
+    return f"{array.dtype} {array.shape}".encode() + array.tobytes()
+
+
 def _single(serve: _Endpoint, name: str) -> _Endpoint:
     return lambda images: {name: serve(images)[name]}
 
@@ -117,10 +139,17 @@ def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, 
 
 def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
     """Returns the number of classes of a model that gives logits, judged by its outputs for noise."""
-    noise = np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32)
-    outputs = np.asarray(tf.cast(check_single(model(noise, training=False)), tf.float32))
-    if outputs.ndim != 2:
-        raise UsageError(f"Exporting needs a model with logits of shape (batch, classes). It gives {outputs.shape}.")
-    if are_probabilities(outputs):
-        raise UsageError("Exporting expects logits, but the model gives probabilities. Remove its last softmax.")
+
+    def outputs_of(images: np.ndarray) -> np.ndarray:
+        return np.asarray(tf.cast(check_single(model(images, training=False)), tf.float32))
+
+    check_takes_floats(model)
+    outputs = outputs_of(np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32))
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise UsageError(
+            "Exporting needs a model with logits of shape (batch, classes), 2 classes at least. "
+            f"It gives {outputs.shape}."
+        )
+    if head := probability_head(outputs_of, outputs, shape):
+        raise UsageError(f"Exporting expects logits, but the model gives probabilities. Remove its last {head}.")
     return outputs.shape[1]

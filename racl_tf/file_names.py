@@ -23,7 +23,8 @@ OUTCOMES = "outcomes.npz"  # what became of each image, from which an evaluation
 # In `search`.
 STEPS = "steps.csv"  # the constraint and the dual variable at every step
 ARCHITECTURE = "architecture.jsonl"  # the genotype and how the architecture moved, a line for every epoch
-SEARCH_PICTURE = "search.png"  # both of these as curves
+SUMMARY = "summary.json"  # how far the architecture moved, and whether the constraint meant anything
+SEARCH_PICTURE = "search.png"  # all of this as curves and heat maps
 
 # In `choose`.
 SAMPLING = "choice.json"  # the sampled architectures with their figures

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from racl_tf.errors import UsageError
-from racl_tf.export import export_saved_model, verify_saved_model
+from racl_tf.export import export_saved_model, holds_weights, verify_saved_model
 
 SHAPE = (9, 8, 3)
 PLAIN = """
@@ -109,6 +109,19 @@ def test_verification_notices_other_weights(tmp_path) -> None:
     assert verify_saved_model(model, path, noise(4)) == pytest.approx(0.25, abs=1e-5)
 
 
+def test_an_export_holds_the_weights_of_its_model_alone(tmp_path) -> None:
+    model = classifier()
+    path = export_saved_model(model, tmp_path / "model")
+    assert holds_weights(path, model)
+    for variable in (model.layers[1].moving_variance, model.layers[-1].bias):
+        value = variable.numpy()
+        variable.assign(value + np.eye(len(value), dtype=np.float32)[0] * 1e-6)
+        assert not holds_weights(path, model)
+        variable.assign(value)
+    assert holds_weights(path, model)
+    assert not holds_weights(tmp_path, model)
+
+
 def test_what_exists_is_left_alone(tmp_path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(UsageError, match=r"it exists\. Remove it or choose another path"):
@@ -131,6 +144,16 @@ def test_what_is_no_classifier_with_logits_is_refused(tmp_path) -> None:
     path = tmp_path / "model"
     with pytest.raises(UsageError, match="expects logits, but the model gives probabilities"):
         export_saved_model(classifier(keras.layers.Softmax()), path)
+    with pytest.raises(UsageError, match=r"2 classes at least\. It gives \(8, 1\)"):
+        export_saved_model(classifier(keras.layers.Dense(1)), path)
+    pixels = keras.Input(SHAPE, dtype="uint8")
+    with pytest.raises(UsageError, match="The model takes uint8, to which images in"):
+        export_saved_model(keras.Model(pixels, classifier()(pixels)), path)
+    for activation in ("softmax", "sigmoid"):
+        for dtype in ("mixed_bfloat16", "mixed_float16"):
+            half = keras.layers.Dense(3, activation=activation, dtype=dtype)
+            with pytest.raises(UsageError, match=f"probabilities. Remove its last {activation}"):
+                export_saved_model(classifier(half), path)
     with pytest.raises(UsageError, match=r"It gives \(8, 5, 1\)"):
         export_saved_model(classifier(keras.layers.Reshape((5, 1))), path)
     images = keras.Input((None, None, 3))

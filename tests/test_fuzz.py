@@ -157,7 +157,7 @@ def test_outcomes_and_results(model: keras.Model, tmp_path: pathlib.Path) -> Non
     masking = check_for_masking(model, pair, images=10, progress=False)
     results = tmp_path / "results.json"
     write_json(results, {"masking": masking.to_dict()})
-    assert _found_before(results) == masking
+    assert _found_before(results).masking == masking
     for data in damaged_copies(results.read_bytes(), 0, 3 * COPIES):
         results.write_bytes(data)
         is_read_or_refused(lambda: str(_found_before(results)))

@@ -83,7 +83,8 @@ class Attack(abc.ABC):
         if classes < self.needed_classes:
             raise UsageError(
                 f"{self} needs at least {self.needed_classes} classes. Received: a model of {classes}. "
-                "Use the loss 'margin' or 'cross_entropy'."
+                "Use the loss 'margin' or 'cross_entropy'; by name autoattack_margin, autoattack_rand_margin, "
+                "apgd_margin or apgd_t_margin."
             )
 
     @abc.abstractmethod

@@ -16,11 +16,13 @@ MEMBERS: Mapping[str, Callable[..., Attack]] = MappingProxyType(
         "apgd": APGD,
         "apgd_dlr": partial(APGD, loss="dlr"),
         "apgd_t": partial(APGD, loss="dlr", targets=9),
+        "apgd_margin": partial(APGD, loss="margin"),
+        "apgd_t_margin": partial(APGD, loss="margin", targets=9),
         "fab": FAB,
         "square": partial(Square, rescale=False),
     }
 )
-"""The attacks that AutoAttack consists of, by the names that they have in `ATTACKS`."""
+"""The attacks that AutoAttack consists of, by the names that they have in `ATTACKS`; on few classes on the margin."""
 
 VERSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"standard": ("apgd", "apgd_t", "fab", "square"), "rand": ("apgd", "apgd_dlr")}

@@ -11,9 +11,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import OutputsError, are_probabilities, check_outputs, check_single
+from racl_tf.attacks.checks import (
+    OutputsError,
+    check_outputs,
+    check_single,
+    check_takes_floats,
+    computes_in_float16,
+    probability_head,
+)
+from racl_tf.attacks.digest import digest
 from racl_tf.errors import UsageError, shortened
 
+_ALIKE = 0.05  # relative difference of logits that rounding may make in batches of other sizes
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -21,8 +30,8 @@ class Classifier:
     """A model as attacks and evaluations see it: images in [0, 1] in, float32 logits out, always in inference mode.
 
     Images, eps and step sizes are in units of [0, 1] whatever the model takes. Where the model gives probabilities,
-    which the first images tell, their logarithms serve as logits, with a warning: what a softmax has rounded
-    to 0 or 1 has lost its gradient.
+    which the first images tell, their logarithms serve as logits, log p of a softmax and log p / (1 - p) of a sigmoid
+    for each class, with a warning: what has been rounded to 0 or 1 has lost its gradient.
 
     Arguments:
         model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
@@ -31,7 +40,7 @@ class Classifier:
             begins with a Rescaling of bytes, else (0, 1).
 
     Raises:
-        UsageError: for a model that cannot be called, or bounds that are not two rising numbers.
+        UsageError: for a model that cannot be called or takes integers, or bounds that are not two rising numbers.
     """
 
     def __init__(
@@ -42,9 +51,11 @@ class Classifier:
         bounds = own_bounds(model) if bounds is None else bounds
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
+        check_takes_floats(model)
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
+        self._in_float16 = computes_in_float16(model)
         self.bounds = bounds
-        self.probabilities = False
+        self.probabilities = ""  # or "softmax" or "sigmoid", the head that makes probabilities of logits
         shape = getattr(model, "input_shape", None)
         self._rank = len(shape) if isinstance(shape, tuple) else None
         self._classes: dict[tuple[int, ...], int] = {}
@@ -58,7 +69,10 @@ class Classifier:
         if self._rank == 3 and x.shape.rank == 4 and x.shape[-1] == 1:
             inputs = inputs[..., 0]  # of a model whose images have no axis of channels
         outputs = tf.cast(check_single(self._outputs(inputs)), tf.float32)
-        return tf.math.log(tf.maximum(outputs, _TINY)) if self.probabilities else outputs
+        if not self.probabilities:
+            return outputs
+        logs = tf.math.log(tf.maximum(outputs, _TINY))
+        return logs if self.probabilities == "softmax" else logs - tf.math.log(tf.maximum(1 - outputs, _TINY))
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Returns the logits (N, K) of images (N, ...) in [0, 1], compiled."""
@@ -68,28 +82,37 @@ class Classifier:
         """Checks that the model gives finite outputs and a class for every label, and returns the number of classes.
 
         The model is asked once for each shape of images: about the first image, a black and a white one, since
-        one image's logits alone may happen to look like probabilities.
+        one image's logits alone may happen to look like probabilities, and about the first alone, whose logits must
+        not depend on the others.
 
         Raises:
             UsageError: if it does not.
         """
         shape = x.shape[1:]
         if shape not in self._classes:
+            images = np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1])
             try:
-                rows = self.logits(np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1]))
+                rows = self.logits(images)
             except OutputsError:
                 raise
             except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
                 raise UsageError(f"The model does not take images of shape {shape}. {_reason(error)}") from None
             check_outputs(rows)
-            if are_probabilities(rows) and not self.probabilities:
+            if not self.probabilities and (head := probability_head(self.logits, rows, shape)):
                 warnings.warn(
-                    "The model returns probabilities (its rows lie in [0, 1] and sum to 1). Attacks use their "
-                    "logarithms, which are weaker where the softmax saturates. Leave out the model's last softmax.",
+                    f"The model returns probabilities, as a {head} gives them. Attacks use their logarithms, which "
+                    f"are weaker where the {head} saturates. Leave out the model's last {head}.",
                     stacklevel=3,
                 )
-                self.probabilities = True
+                self.probabilities = head
                 self._graphs.clear()
+            if self._in_float16:
+                warnings.warn(
+                    "The model computes in float16, where small gradients become 0 and attacks weaker than they are. "
+                    "Build it under the policy 'float32' or 'mixed_bfloat16' and give it the same weights.",
+                    stacklevel=3,
+                )
+            self._check_alone(x[:1], self.logits(images)[0])
             self._classes[shape] = rows.shape[1]
         classes = self._classes[shape]
         if y.max() >= classes:
@@ -98,6 +121,17 @@ class Classifier:
                 "Is this the model of another dataset?"
             )
         return classes
+
+    def _check_alone(self, image: np.ndarray, beside_others: np.ndarray) -> None:
+        """Warns if an image alone has other logits than beside others, but the same again when alone again."""
+        alone, again = self.logits(image)[0], self.logits(image)[0]
+        limit = _ALIKE * np.abs(alone).max()
+        if np.abs(alone - again).max() <= limit < np.abs(alone - beside_others).max():
+            warnings.warn(
+                "The model's outputs for an image depend on the other images of its batch, as those of a model that "
+                "normalizes in training mode do, so that no figure of it holds. Run the model in inference mode.",
+                stacklevel=4,
+            )
 
     def call(self, function: Callable[..., Any], static: Any, arrays: Any, **others: Any) -> Any:
         """Returns `function(static, logits_of, arrays, **others)` as a graph that is traced once for all batch sizes.
@@ -109,6 +143,17 @@ class Classifier:
             others: tensors of fixed shape, by name.
         """
         arrays, others = tf.nest.map_structure(tf.convert_to_tensor, (arrays, others))
+        return self._graph(function, static, arrays, others)(arrays, others)
+
+    def digest(self, x: np.ndarray) -> str:
+        """Returns what identifies the model on images like (N, ...): a digest of its graph and its weights.
+
+        It is the same for a model read again from its file, and another one when a weight has changed. A Keras model
+        and its SavedModel differ in it.
+        """
+        return digest(self._graph(_logits, None, {"x": tf.convert_to_tensor(x)}, {}))
+
+    def _graph(self, function: Callable[..., Any], static: Any, arrays: Any, others: dict[str, tf.Tensor]) -> Any:
         key = (function, static, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
         if key not in self._graphs:
 
@@ -120,7 +165,7 @@ class Classifier:
                 tf.nest.map_structure(tf.TensorSpec.from_tensor, others),
             )
             self._graphs[key] = tf.function(graph, autograph=False).get_concrete_function(*specs)
-        return self._graphs[key](arrays, others)
+        return self._graphs[key]
 
 
 def own_bounds(model: object) -> tuple[float, float]:

@@ -30,6 +30,8 @@ ATTACKS: Mapping[str, Callable[..., Attack | tuple[Attack, ...]]] = MappingProxy
         **MEMBERS,
         "autoattack": autoattack,
         "autoattack_rand": partial(autoattack, version="rand"),
+        "autoattack_margin": partial(autoattack, loss="margin"),
+        "autoattack_rand_margin": partial(autoattack, version="rand", loss="margin"),
     }
 )
 """What makes each attack or ensemble, from those of `eps`, `step_size`, `norm` and `steps` that it takes."""

@@ -135,6 +135,21 @@ def _check_images(x: np.ndarray) -> None:
         )
 
 
+def as_labels(y: np.ndarray) -> np.ndarray:
+    """Returns integer labels as int32.
+
+    Raises:
+        UsageError: one does not fit, and would become the label of another class.
+    """
+    limits = np.iinfo(np.int32)
+    if y.size and (y.min() < limits.min or y.max() > limits.max):
+        raise UsageError(
+            f"Expected labels from 0, within 32 bits. Received labels from {y.min()} to {y.max()}: "
+            "renumber the classes, drop unlabelled images."
+        )
+    return y.astype(np.int32)
+
+
 def _check_labels(y: np.ndarray) -> None:
     if y.ndim != 1 or y.dtype != np.int32:
         raise UsageError(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 STEPS, FEW_STEPS, RESTARTS, QUERIES, DRAWS = 100, 20, 3, 200, 10
 _SAME = 1e-4  # relative difference of logits that rounding alone can make
+_ALIKE = 1e-2  # the same in batches of other sizes, where half precision is summed in another order
 
 _PREFIX = "check by "  # of the attacks' names, as the progress bars show them
 
@@ -96,6 +97,11 @@ _CHECKS = {
         "get other logits when shown again",
         0.0,
         "The model is random at inference: average gradients (eot=20) and use autoattack(version='rand').",
+    ),
+    "batch": _Check(
+        "get other logits when shown among other images",
+        0.05,
+        "The model normalizes by its batch, as in training mode, so that no figure holds: run it in inference mode.",
     ),
 }
 
@@ -165,6 +171,7 @@ def _counts(
         "zero gradients": probe.lacks_gradients("cross_entropy"),
         "zero margin gradients": probe.lacks_gradients("margin"),
         "randomness": probe.changes(),
+        "batch": probe.depends_on_batch(),
     }
     counts = {name: (int(counted.sum()), len(counted)) for name, counted in counted_images.items()}
     counts["noise"] = int(by_noise.sum()), int((by_noise | is_adversarial["pgd"]).sum())
@@ -232,6 +239,16 @@ class _Probe:
         """Returns which get other logits when they are shown again."""
         first, second = self._batched(self.classifier.logits, self.x), self._batched(self.classifier.logits, self.x)
         return np.abs(first - second).max(axis=1) > _SAME * np.abs(first).max(axis=1)
+
+    def depends_on_batch(self) -> np.ndarray:
+        """Returns which get other logits when as many black images are shown beside, but not when shown again."""
+
+        def among_black(x: np.ndarray) -> np.ndarray:
+            return self.classifier.logits(np.concatenate([x, 0 * x]))[: len(x)]
+
+        usual = self._batched(self.classifier.logits, self.x)
+        moved = np.abs(usual - self._batched(among_black, self.x)).max(axis=1)
+        return (moved > _ALIKE * np.abs(usual).max(axis=1)) & ~self.changes()
 
     def unlike_gray(self) -> np.ndarray:
         """Returns which are of another class than the model gives to uniform grey."""

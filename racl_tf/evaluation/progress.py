@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -60,7 +61,7 @@ class EvaluationProgress:
     def save(self) -> None:
         """Writes the outcome of every image to the file, atomically; nothing if there is none."""
         if self._path is not None:
-            arrays = dict(self._images)
+            arrays = {**self._images, "model": np.array(self._task.digest)}
             for name, outcomes in self._outcomes.items():
                 arrays |= outcomes.to_arrays(name)
             write_arrays(self._path, arrays | {"settings": self._settings})
@@ -93,6 +94,18 @@ class EvaluationProgress:
             what = "another model or other images" if same else "other attacks, another seed or another version"
             raise UsageError(
                 f"The evaluation in {os.fspath(path.parent)!r} was begun with {what}. Choose another folder."
+            )
+        if "model" not in arrays:
+            warnings.warn(
+                f"The evaluation in {os.fspath(path.parent)!r} is of an earlier version, which did not note its model: "
+                "a network of other weights may have been there. It is made again.",
+                stacklevel=4,
+            )
+            return
+        if str(arrays["model"]) != self._task.digest:
+            raise UsageError(
+                f"The evaluation in {os.fspath(path.parent)!r} was begun with another model: its graph or its weights "
+                "differ, though the clean predictions do not. Choose another folder, or remove this one."
             )
         for name, plan in self.attacks.items():
             runs = sum(attack.runs(self._task.classes) for attack in plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import keras
@@ -47,6 +48,11 @@ class EvaluationTask:
     def classes(self) -> int:
         """The number of classes K."""
         return self.ranked.shape[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the model: its graph and its weights (see `Classifier.digest`)."""
+        return self.classifier.digest(self.images(np.zeros(1, int)))
 
     @property
     def predictions(self) -> np.ndarray:

@@ -138,13 +138,12 @@ def _normalize_over_replicas(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     context = tf.distribute.get_replica_context()
 
-    def mean_over_replicas(values: tf.Tensor) -> tf.Tensor:
-        mean = tf.reduce_mean(values, [0, 1, 2])
-        return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean) if context is not None else mean
+    def over_replicas(value: tf.Tensor) -> tf.Tensor:
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, value) if context is not None else value
 
     images = tf.cast(inputs, tf.float32)
-    mean = mean_over_replicas(images)
-    variance = mean_over_replicas(tf.square(images - mean))
-    count = tf.cast(tf.size(inputs[..., 0]) * tf.distribute.get_strategy().num_replicas_in_sync, tf.float32)
+    count = over_replicas(tf.cast(tf.size(inputs[..., 0]), tf.float32))  # replicas have unlike parts of the last batch
+    mean = over_replicas(tf.reduce_sum(images, [0, 1, 2])) / count
+    variance = over_replicas(tf.reduce_sum(tf.square(images - mean), [0, 1, 2])) / count
     outputs = (images - mean) * (scale * tf.math.rsqrt(variance + EPSILON)) + offset
     return tf.cast(outputs, inputs.dtype), mean, variance * count / tf.maximum(count - 1, 1)

@@ -165,9 +165,10 @@ class ExperimentStore:
         results, classifier = {}, None
         for name, plan in {name: self._plan(name) for name in attacks}.items():
             folder = self.attack_folder(system, name)
-            if (kept := _finished(folder, name, plan)) is None:
+            kept = _finished(folder, name, plan)
+            if kept is None or not self._is_of(system, folder / file_names.RESULTS):
                 classifier = classifier or self.classifier(system)
-                kept = self._measure(evaluate, classifier, {name: plan}, folder=folder)
+                kept = self._measure(evaluate, classifier, {name: plan}, folder=folder, system=system)
             results[name] = kept
         if classifier is not None:
             _forget()
@@ -178,9 +179,14 @@ class ExperimentStore:
         (plan,) = self._plan(attack)
         folders = {name: self.network_folder(target).name for name, target in targets.items()}
         results = self.transfer_folder(source, attack) / file_names.RESULTS
-        empty: dict[str, Any] = {"seconds": 0.0, "standing": {}}
-        record = read_json(results) if results.exists() else empty
-        shown = record["standing"].get("source", {})
+        record: dict[str, Any] = {"seconds": 0.0, "standing": {}}
+        if results.exists() and self._is_of(source, results):
+            record = read_json(results)
+        shown = [
+            folders[name]
+            for name, target in targets.items()
+            if folders[name] in record["standing"].get("source", {}) and self._is_of(target, results, folders[name])
+        ]
         new = {folders[name]: target for name, target in targets.items() if folders[name] not in shown}
         if new:
             for system in (source, *new.values()):
@@ -188,6 +194,8 @@ class ExperimentStore:
             models, begun = {folder: self.classifier(target) for folder, target in new.items()}, time.monotonic()
             found = transfer({"source": self.classifier(source)}, models, self.data.test, plan, **self._options)
             record |= {"seconds": record["seconds"] + time.monotonic() - begun, "versions": library_versions()}
+            record["network"] = self._network(source)
+            record.setdefault("targets", {}).update({folder: self._network(target) for folder, target in new.items()})
             for crafted, counts in found.num_robust.items():
                 record["standing"].setdefault(crafted, {}).update(counts)
             write_json(results, record)
@@ -202,24 +210,62 @@ class ExperimentStore:
         """Returns the sweeps of a system: of each of `sweep.attacks` over eps, and of PGD over its steps ("steps")."""
         settings, classifier, folders = self.config.sweep, self.classifier(system), self.sweep_folders(system)
         sweeps = {
-            name: self._measure(sweep_eps, classifier, self._plan(name), settings.epsilons, folder=folders[name])
+            name: self._measure(
+                sweep_eps, classifier, self._plan(name), settings.epsilons, folder=folders[name], system=system
+            )
             for name in settings.attacks
         }
         (attack,) = self._plan(f"pgd{settings.steps[-1]}")
-        sweeps["steps"] = self._measure(sweep_steps, classifier, attack, settings.steps, folder=folders["steps"])
+        sweeps["steps"] = self._measure(
+            sweep_steps, classifier, attack, settings.steps, folder=folders["steps"], system=system
+        )
         _forget()
         return sweeps
 
     def _measure(
-        self, measure: Callable[..., _Result], classifier: Classifier, *what: Any, folder: pathlib.Path
+        self,
+        measure: Callable[..., _Result],
+        classifier: Classifier,
+        *what: Any,
+        folder: pathlib.Path,
+        system: System,
     ) -> _Result:
         """Returns a measurement on the test images, which its folder keeps with the time that it took."""
-        begun = time.monotonic()
+        begun, results, network = time.monotonic(), folder / file_names.RESULTS, self._network(system)
         result = measure(classifier, self.data.test, *what, folder=folder, **self._options)
-        if not (folder / file_names.RESULTS).exists():
-            record = {"seconds": time.monotonic() - begun, "versions": library_versions(), **result.to_dict()}
-            write_json(folder / file_names.RESULTS, record)
+        if not results.exists() or read_json(results).get("network") != network:
+            record = {"seconds": time.monotonic() - begun, "versions": library_versions(), "network": network}
+            write_json(results, record | result.to_dict())
         return result
+
+    def _network_path(self, system: System) -> pathlib.Path:
+        if system.trained:
+            return pathlib.Path(system.network)
+        return self.network_folder(system) / file_names.TRAIN / file_names.BEST_NETWORK
+
+    def _network(self, system: System) -> str:
+        """Returns a digest of the file of a system's trained network."""
+        return _digest(_content(self._network_path(system)))
+
+    def _is_of(self, system: System, results: pathlib.Path, target: str | None = None) -> bool:
+        """Returns whether results that are kept are of the network that a system has now, or are all there is of it.
+
+        Where an earlier version did not note the network, they are if its file has not been written since.
+
+        Arguments:
+            system: of the network.
+            results: the file.
+            target: the name of the network's folder, where it is the target of a transfer.
+        """
+        path, record = self._network_path(system), read_json(results)
+        if not path.exists():
+            return True
+        noted = record.get("network") if target is None else record.get("targets", {}).get(target)
+        if noted is None:
+            return path.is_dir() or path.stat().st_mtime <= results.stat().st_mtime
+        if noted != self._network(system):
+            _LOGGER.warning("%s is of another network than %s is now, and is not used.", results, path)
+        return noted == self._network(system)
 
     def run_folders(self, system: System) -> list[pathlib.Path]:
         """Returns the folders that hold the histories of a system's search and training, where it has them."""

@@ -1,7 +1,9 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
+import itertools
 import logging
 import pathlib
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -35,25 +37,35 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
-    model.check(test.images([0]), test.y)
+    classes = model.check(test.images([0]), test.y)
+    for attack in itertools.chain(*attacks.values()):
+        attack.check_classes(classes)
     folder, attacked = step.begin(), settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
     announce("Evaluation", attacked, model, config, test, ", ".join(attacks))
     options = {"batch_size": settings.batch_size, "seed": config.seed, "progress": bars_are_shown()}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
-    results, masking = folder / file_names.RESULTS, None
-    if results.exists():
-        masking = _found_before(results)
+    results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
+    found = _found_before(results) if results.exists() else _Found("", None)
+    if found.digest == digest:
+        masking = found.masking
     elif settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
-    record = provenance(config, model=attacked) | evaluation.to_dict()
+    record = provenance(config, model=attacked, digest=digest) | evaluation.to_dict()
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 
 
-def _found_before(results: pathlib.Path) -> MaskingReport | None:
-    """Returns the signs of gradient masking in results.json.
+class _Found(NamedTuple):
+    """What an evaluation before this one found: the digest of its model, and signs of gradient masking."""
+
+    digest: str
+    masking: MaskingReport | None
+
+
+def _found_before(results: pathlib.Path) -> _Found:
+    """Returns what results.json holds of an evaluation before.
 
     Raises:
         UsageError: it is damaged.
@@ -63,9 +75,9 @@ def _found_before(results: pathlib.Path) -> MaskingReport | None:
         masking = MaskingReport.from_dict(record["masking"]) if "masking" in record else None
         if masking is not None and (str(masking) == "" or masking.to_dict() != record["masking"]):
             raise ValueError("the verdicts are not those of the figures")
+        return _Found(str(record.get("digest", "")), masking)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError) as error:
         raise damaged(results, f"it holds no results ({error})") from None
-    return masking
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:

@@ -6,7 +6,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
-from racl_tf.export import export_saved_model, verify_saved_model
+from racl_tf.errors import UsageError
+from racl_tf.export import export_saved_model, holds_weights, verify_saved_model
 from racl_tf.networks.loading import load_network
 from racl_tf.runs.common import load_data
 from racl_tf.runs.folder import network_path
@@ -16,9 +17,17 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     """Exports the best checkpoint to `workdir/saved_model` and compares it, reloaded, on test images.
 
     Returns the path and the largest difference of logits.
+
+    Raises:
+        UsageError: there is no trained network, or the folder holds the export of another one.
     """
     network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / file_names.SAVED_MODEL
     dataset = load_data(config)
     if not path.exists():
         export_saved_model(network, path, class_names=dataset.class_names)
+    elif not holds_weights(path, network):
+        raise UsageError(
+            f"{str(path)!r} holds another network than {file_names.TRAIN}/{file_names.BEST_NETWORK} is now. "
+            "Remove it to export this one."
+        )
     return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))

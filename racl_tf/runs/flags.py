@@ -105,7 +105,9 @@ ATTACKS = {
     "attacks": SettingFlag(
         "evaluate.attacks",
         names,
-        "names with commas: fgsm, pgdN, mimN, autoattack, autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square.",
+        "names with commas (of two or three classes those on the margin): fgsm, pgdN, mimN, autoattack, "
+        "autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square, autoattack_margin, autoattack_rand_margin, "
+        "apgd_margin, apgd_t_margin.",
     )
 }
 SWEEP = {

@@ -1,8 +1,11 @@
 """The search of a run: continues where it was interrupted and, once finished, only reads its result."""
 
+import json
 import logging
+import pathlib
 
 import keras
+import numpy as np
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -13,7 +16,10 @@ from racl_tf.data import (
     split_halves,
     steps_per_epoch,
 )
+from racl_tf.data.image_set import ImageSet
 from racl_tf.errors import UsageError
+from racl_tf.files import read_table
+from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
@@ -22,12 +28,16 @@ from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.modes import search_mode
 from racl_tf.search.racl_search import RACLSearch
+from racl_tf.search.statistics import choices_kept
+from racl_tf.search.summary import SearchSummary
 from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
 
 _FEW_STEPS = 100  # of the architecture, in which Adam moves mu by at most 100 times its learning rate
 _UNMET = 0.05  # nats by which the constraint may be missed, as it swings
+_EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
+_IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -91,11 +101,19 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             checkpoints,
         ],
     )
+    summary = summarize(model, folder, architecture)
+    _LOGGER.info("%s", summary)
+    summary.save(folder / file_names.SUMMARY)
     if doubt := doubts(callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs), config, steps):
         _LOGGER.warning("%s", doubt)
     genotype = model.genotype(name)
     draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
-    plot_search(folder / file_names.STEPS, folder / file_names.ARCHITECTURE, folder / file_names.SEARCH_PICTURE)
+    plot_search(
+        folder / file_names.HISTORY,
+        folder / file_names.STEPS,
+        folder / file_names.ARCHITECTURE,
+        folder / file_names.SEARCH_PICTURE,
+    )
     genotype.save(result)
     return genotype
 
@@ -121,6 +139,31 @@ def doubts(history: list[dict[str, str]], config: ConfigDict, steps: int) -> str
     return "".join(f"This search is not to be relied on: {doubt}\n" for doubt in found).strip()
 
 
+def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> SearchSummary:
+    """Returns what a search did, with the gains of its operations if their norms were constrained.
+
+    Arguments:
+        search: at its end.
+        folder: where `ArchitectureLog` and `StepFile` wrote.
+        images: of which the first few are those that gains are measured on.
+    """
+    entries = [json.loads(line) for line in (folder / file_names.ARCHITECTURE).read_text().splitlines()]
+    earlier = entries[-1 - min(_EPOCHS_BEFORE, len(entries) - 1)]
+    constraint = gains = None
+    if search.constraint is not None:
+        constraint = float(read_table(folder / file_names.STEPS)[-1]["constraint"])
+        shown = images.images(np.arange(min(_IMAGES, len(images))))
+        found = operation_gains(search.supernet, shown, *search.architecture.median())
+        gains = compare_norms_with_gains(search.norms.measure(keep=False), found, images=len(shown))
+    return SearchSummary(
+        statistics={name: value for name, value in entries[-1].items() if isinstance(value, float)},
+        constraint=constraint,
+        kept=choices_kept(search.genotype(), Genotype.from_text(earlier["genotype"])),
+        epochs=entries[-1]["epoch"] - earlier["epoch"],
+        gains=gains,
+    )
+
+
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:
     """Returns the compiled search model of a configuration."""
     set_precision(config)
@@ -130,19 +173,19 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
     attack = None
     if settings.attack_steps:
         attack = pgd(threat.eps, threat.step_size, settings.attack_steps, norm=threat.norm)
-    constraint = None
+    constraint, reduction = None, settings.reduction
+    if settings.node_reduction is not None:
+        reduction = settings.node_reduction * NODES * settings.cells
     if mode.constrained:
         constraint = ConfidenceConstraint(
             update=settings.constraint_update,
             step=settings.constraint_step,
             eta=settings.eta,
             rho=settings.rho,
-            reduction=(
-                settings.reduction
-                if settings.node_reduction is None
-                else settings.node_reduction * NODES * settings.cells
-            ),
+            strictness=settings.strictness,
+            reduction=reduction,
             target=settings.target,
+            ramp=round(settings.ramp * total_steps * (1 - settings.warmup_epochs / settings.epochs)),
             form=settings.form,
             scale_free=settings.scale_free,
         )

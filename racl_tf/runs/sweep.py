@@ -1,5 +1,7 @@
 """The sweeps of a run: robust accuracy over the radius and over the steps."""
 
+import itertools
+
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -26,7 +28,9 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     rising("steps", settings.steps)
     (longest,) = make_attack(f"pgd{settings.steps[-1]}", threat.eps, threat.step_size, threat.norm)
     test = load_data(config).test
-    model.check(test.images([0]), test.y)
+    classes = model.check(test.images([0]), test.y)
+    for attack in itertools.chain(*attacks.values()):
+        attack.check_classes(classes)
     folder, attacked = step.begin(), config.evaluate.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
     announce("Sweep", attacked, model, config, test, f"{', '.join(attacks)} over eps, pgd over steps")
     options = {"batch_size": config.evaluate.batch_size, "seed": config.seed, "progress": bars_are_shown()}

@@ -49,13 +49,13 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     best, finished, used = (
         step.path / name for name in (file_names.BEST_NETWORK, file_names.FINISHED, file_names.GENOTYPE)
     )
-    if finished.exists():
-        _LOGGER.info("The training in %s is finished.", step.path)
-        return best
     if isinstance(network, Genotype) and used.exists() and Genotype.load(used) != network:
         raise UsageError(
             f"The training in {str(step.path)!r} was begun with another genotype. Choose another --workdir."
         )
+    if finished.exists():
+        _LOGGER.info("The training in %s is finished.", step.path)
+        return best
     settings, dataset = config.train, load_data(config)
     rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
     steps = steps_per_epoch(rest, settings.batch_size)

@@ -9,7 +9,8 @@ from racl_tf.search.point_architecture import PointArchitecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.sampling import draw_genotypes, sample_architectures
 from racl_tf.search.sampling_result import SampledArchitecture, SamplingResult
-from racl_tf.search.statistics import architecture_statistics
+from racl_tf.search.statistics import architecture_statistics, choices_kept, constraint_statistics
+from racl_tf.search.summary import SearchSummary
 
 __all__ = [
     "SEARCH_MODES",
@@ -22,9 +23,12 @@ __all__ = [
     "SampledArchitecture",
     "SamplingResult",
     "SearchMode",
+    "SearchSummary",
     "StepFile",
     "WarmUp",
     "architecture_statistics",
+    "choices_kept",
+    "constraint_statistics",
     "draw_genotypes",
     "sample_architectures",
     "search_mode",

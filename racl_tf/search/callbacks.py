@@ -5,9 +5,10 @@ import logging
 import pathlib
 
 import keras
+import numpy as np
 
 from racl_tf.files import write_table, write_text
-from racl_tf.search.statistics import architecture_statistics
+from racl_tf.search.statistics import architecture_statistics, choices_kept, constraint_statistics
 from racl_tf.training.callbacks import Logs, finished_rows, format_figure
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ class WarmUp(keras.callbacks.Callback):
 
 
 class ArchitectureLog(keras.callbacks.Callback):
-    """Adds `architecture_statistics` to each epoch's logs and appends them, with the genotype, to a file.
+    """Adds what the architecture did to each epoch's logs and appends it, with the genotype and mu, to a file.
+
+    These are `architecture_statistics`, `constraint_statistics` and how many choices are those of the epoch before
+    (`choices_kept`).
 
     Arguments:
         path: of a file of one JSON object a line, or None; a resumed run continues it.
@@ -44,13 +48,21 @@ class ArchitectureLog(keras.callbacks.Callback):
         super().__init__()
         self.path = path
 
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.genotype = self.model.genotype()
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        statistics = architecture_statistics(self.model.architecture)
+        search, genotype = self.model, self.model.genotype()
+        statistics = architecture_statistics(search.architecture) | constraint_statistics(search)
+        statistics["choices_kept"] = choices_kept(self.genotype, genotype)
+        self.genotype = genotype
         if logs is not None:
             logs.update(statistics)
         if self.path is not None:
             lines = self.path.read_text().splitlines()[:epoch] if self.path.exists() else []
-            entry = {"epoch": epoch + 1, "genotype": str(self.model.genotype()), **statistics}
+            mu_alpha, mu_beta = (np.round(mu.numpy(), 5).tolist() for mu in search.architecture.mu)
+            entry = {"epoch": epoch + 1, "genotype": str(genotype), **statistics}
+            entry |= {"mu_alpha": mu_alpha, "mu_beta": mu_beta}
             write_text(self.path, "\n".join([*lines, json.dumps(entry)]) + "\n")
 
 

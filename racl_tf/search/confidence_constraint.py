@@ -46,14 +46,18 @@ class ConfidenceConstraint(keras.layers.Layer):
     the architecture can lower; in the printed way to where the search stands when the architecture's training begins.
 
     Arguments:
-        update: "printed", the paper's, or "proximal".
+        update: "proximal", or "printed", the paper's.
         eta: the confidence level, in [0.5, 1).
         rho: the penalty of ADMM and the step size of theta, positive.
         step: the length tau of the proximal step, positive.
-        reduction: the target in nats below that value, over the whole network.
-        target: ln(lambda* / C) itself; takes the place of `reduction`.
-        form: "equality", the paper's: the penalty also pulls lambda_F up where there is slack, and theta may
-            become negative; "inequality": theta stays at least 0 and only what violates is penalised.
+        strictness: how far below that value the target is, as a share, in (0, 1), of what choice alone can reach:
+            the least constant that relative weights of these operations can have, measured scale-free.
+        reduction: the target in nats below that value, over the whole network; takes the place of `strictness`.
+        target: ln(lambda* / C) itself; takes the place of both.
+        ramp: architecture steps over which a relative target descends, in the proximal way: asked for at once, it is
+            overshot, and what is chosen then is chosen by the constraint alone.
+        form: "inequality": theta stays at least 0 and only what violates is penalised; "equality", the paper's: the
+            penalty also pulls lambda_F up where there is slack, and theta may become negative.
         scale_free: measures relative weights (see `racl_tf.lipschitz.surrogate.network_constant`).
 
     Raises:
@@ -68,13 +72,15 @@ class ConfidenceConstraint(keras.layers.Layer):
     def __init__(
         self,
         *,
-        update: str = "printed",
+        update: str = "proximal",
         eta: float = 0.9,
         rho: float = 1e-3,
         step: float = 1.0,
-        reduction: float = 6.0,
+        strictness: float = 0.5,
+        reduction: float | None = None,
         target: float | None = None,
-        form: str = "equality",
+        ramp: int = 0,
+        form: str = "inequality",
         scale_free: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -88,6 +94,13 @@ class ConfidenceConstraint(keras.layers.Layer):
             raise UsageError(f"`rho`, the penalty of ADMM, must be positive. Received: rho={rho!r}.")
         if not step > 0:
             raise UsageError(f"`step`, the length of the proximal step, must be positive. Received: step={step!r}.")
+        if not 0 < strictness < 1:
+            raise UsageError(
+                "`strictness`, a share of what choice alone can reach, must be between 0 and 1, exclusive. "
+                f"Received: strictness={strictness!r}."
+            )
+        if ramp < 0:
+            raise UsageError(f"`ramp`, a number of steps, must be at least 0. Received: ramp={ramp!r}.")
         if form not in FORMS:
             raise unknown("form of the constraint", form, FORMS)
         if update not in UPDATES:
@@ -96,8 +109,10 @@ class ConfidenceConstraint(keras.layers.Layer):
         self.eta = eta
         self.rho = rho
         self.step = step
+        self.strictness = strictness
         self.reduction = reduction
         self.target = target
+        self.ramp = ramp
         self.form = form
         self.scale_free = scale_free
         scalar: dict[str, Any] = {"shape": (), "trainable": False, "autocast": False, "aggregation": "mean"}
@@ -133,14 +148,23 @@ class ConfidenceConstraint(keras.layers.Layer):
         """Returns what is compared with the target: the left side of Eq. 15, or of Eq. 16 in the printed way."""
         return confident_log_constant(constant, self.eta, root=self.proximal)
 
-    def set_target(self, constant: LogNormal) -> None:
-        """Sets the target `reduction` nats below a constant, unless it is an absolute one.
+    def set_target(self, constant: LogNormal, reachable: tf.Tensor, step: tf.Tensor | int = 0) -> None:
+        """Sets the target below a constant, unless it is an absolute one.
 
         In the proximal way it is set anew at every step, to follow the weights; in the printed way once.
+
+        Arguments:
+            constant: that the target is `reduction` nats below.
+            reachable: the nats by which choice alone can lower it; the target is the share `strictness` of them below
+                if there is no `reduction`.
+            step: how many architecture steps have been taken.
         """
         if self.target is not None:
             return
-        value = tf.stop_gradient(self.confident_constant(constant)) - self.reduction
+        reduction = self.strictness * reachable if self.reduction is None else self.reduction
+        if self.proximal and self.ramp:
+            reduction *= tf.minimum(tf.cast(step + 1, tf.float32) / self.ramp, 1.0)
+        value = tf.stop_gradient(self.confident_constant(constant) - reduction)
         if not self.proximal:
             before = tf.convert_to_tensor(self.log_target)
             value = tf.where(tf.math.is_nan(before), value, before)
@@ -184,8 +208,10 @@ class ConfidenceConstraint(keras.layers.Layer):
             "eta": self.eta,
             "rho": self.rho,
             "step": self.step,
+            "strictness": self.strictness,
             "reduction": self.reduction,
             "target": self.target,
+            "ramp": self.ramp,
             "form": self.form,
             "scale_free": self.scale_free,
         }

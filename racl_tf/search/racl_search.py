@@ -10,7 +10,7 @@ import tensorflow as tf
 from racl_tf.attacks import GradientAttack, image_seeds
 from racl_tf.errors import UsageError, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
-from racl_tf.lipschitz.surrogate import LogNormal, network_constant
+from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.architecture import Architecture
 from racl_tf.search.confidence_constraint import ConfidenceConstraint, ConstraintState
@@ -18,8 +18,9 @@ from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.second_order import unrolled_gradients
 from racl_tf.seeding import fold
 from racl_tf.space import Genotype
-from racl_tf.training.descent import descend, gradients_of
-from racl_tf.training.objective import cross_entropy, record, running_means
+from racl_tf.training.checked_model import CheckedModel
+from racl_tf.training.descent import descend, gradients_of, share_of_batch
+from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 UPDATES = ("joint", "sequential")
 _ON_WEIGHTS = ("loss", "accuracy")
@@ -49,7 +50,7 @@ class _Part(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("racl_tf")
-class RACLSearch(keras.Model):
+class RACLSearch(CheckedModel):
     r"""Searches an architecture whose Lipschitz constant stays below a target with confidence (Section 2.3).
 
     A step takes ((x_w, y_w), (x_a, y_a)), one batch of each half of the training set, and
@@ -72,7 +73,8 @@ class RACLSearch(keras.Model):
             `PointArchitecture`.
         constraint: on the network's Lipschitz constant; None searches without.
         norms: the kind of an operation's norm, "matrix" (the paper's) or "operator" (see `OperationNorms`).
-        norms_batch_norm: whether norms include the normalisations' factors.
+        norms_batch_norm: whether norms include the normalisations' factors, without which they order operations
+            against their gains; by default unless the constraint's update is "printed".
         updates: "joint": mu and sigma from one backward pass (Eq. 18 as printed); "sequential": mu first, then
             sigma at the new mu, by an optimizer of its own with the same settings.
         second_order: takes the architecture's gradient of CE not at the weights but after one descent step of
@@ -91,7 +93,7 @@ class RACLSearch(keras.Model):
         constraint: ConfidenceConstraint | None = None,
         *,
         norms: str = "matrix",
-        norms_batch_norm: bool = False,
+        norms_batch_norm: bool | None = None,
         updates: str = "joint",
         second_order: bool = False,
         attack: GradientAttack | None = None,
@@ -104,6 +106,8 @@ class RACLSearch(keras.Model):
         self.supernet = supernet
         self.architecture = LogNormalArchitecture() if architecture is None else architecture
         self.constraint = constraint
+        if norms_batch_norm is None:
+            norms_batch_norm = constraint is None or constraint.proximal
         self.norms = OperationNorms(supernet, norm_kind=norms, batch_norm=norms_batch_norm)
         self.updates = updates
         self.second_order = second_order
@@ -141,7 +145,8 @@ class RACLSearch(keras.Model):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out.
+            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out, or a
+                supernet that computes in float16.
         """
         if self.second_order and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise UsageError(
@@ -159,6 +164,7 @@ class RACLSearch(keras.Model):
         self.architecture_optimizer = keras.optimizers.get(
             architecture_optimizer or keras.optimizers.Adam(6e-4, beta_1=0.5, beta_2=0.999)
         )
+        self.check_precision(self.optimizer, self.architecture_optimizer)
         self.optimizer.build(self.supernet.trainable_variables)
         if self.updates == "sequential" and self.architecture.sigma_logits:
             self.sigma_optimizer = type(self.architecture_optimizer).from_config(
@@ -183,7 +189,7 @@ class RACLSearch(keras.Model):
         return self.architecture.genotype(name)
 
     def train_step(self, data: tuple[Batch, Batch]) -> dict[str, tf.Tensor]:
-        weight_batch, architecture_batch = data
+        weight_batch, architecture_batch = map(self.checked, data)
         log_norms = self.norms.measure()
         if self.searching:
             point = self.update_architecture(architecture_batch, weight_batch, log_norms)
@@ -195,10 +201,10 @@ class RACLSearch(keras.Model):
         return self._logs(point)
 
     def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
-        images, labels = data
+        images, labels = self.checked(data)
         logits = self(images)
         record(self._means, "", cross_entropy(logits, labels), logits, labels)
-        return {name: self._means[name].result() for name in _ON_WEIGHTS}
+        return results(self._means, *_ON_WEIGHTS)
 
     def network_constant(self, log_norms: tf.Tensor, *, shared: bool = False, start: bool = False) -> LogNormal:
         """Returns (mu_F, sigma_F^2) of the architecture as it stands (Eqs. 8 to 12).
@@ -211,6 +217,16 @@ class RACLSearch(keras.Model):
         scale_free = self.constraint is not None and self.constraint.scale_free
         parameters = self.architecture.initial_parameters() if start else self.architecture.parameters()
         return network_constant(*parameters, log_norms, self.cell_types, scale_free=scale_free, shared=shared)
+
+    def reachable(self, log_norms: tf.Tensor) -> tf.Tensor:
+        """Returns by how many nats choice alone can lower mu_F below the start's, measured scale-free, a scalar.
+
+        Arguments:
+            log_norms: ln(lambda_o) of every operation (cells, 14, 8), of `OperationNorms.measure`.
+        """
+        start = self.architecture.initial_parameters()
+        mean = network_constant(*start, log_norms, self.cell_types, scale_free=True).mean
+        return mean - least_relative_mean(log_norms, self.cell_types)
 
     def update_architecture(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> SearchPoint:
         """Moves mu and sigma for the loss and for the constraint (Eqs. 17 and 18).
@@ -230,7 +246,8 @@ class RACLSearch(keras.Model):
         steps = None
         if self.constraint is not None:
             reference = self.network_constant(log_norms, shared=self._is_proximal, start=self._is_proximal)
-            self.constraint.set_target(reference)
+            taken = tf.convert_to_tensor(self.architecture_optimizer.iterations)
+            self.constraint.set_target(reference, self.reachable(log_norms), taken)
             steps = self._proximal_steps(self.constraint, log_norms) if self._is_proximal else None
         points = []
         for part in self._architecture_parts():
@@ -258,7 +275,7 @@ class RACLSearch(keras.Model):
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
         shown = (*_ON_WEIGHTS, *_ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
-        logs = {name: self._means[name].result() for name in shown}
+        logs = results(self._means, *shown)
         logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
         if self.constraint is None or point.constraint is None:
             return logs
@@ -283,11 +300,11 @@ class RACLSearch(keras.Model):
         """Returns the gradients of Eq. 17, or of CE alone, by some of mu and sigma, and where they were taken."""
 
         def objective() -> tuple[tf.Tensor, SearchPoint]:
-            loss, (_, logits) = self._cross_entropy(batch, "architecture")
+            share, (loss, logits) = self._cross_entropy(batch, "architecture")
             point = self._point(log_norms)._replace(loss=loss, logits=logits)
             if self.constraint is None or point.constraint is None or self._is_proximal:
-                return loss, point
-            return loss + self.constraint.penalty(point.constraint.violation), point
+                return share, point
+            return share + self.constraint.penalty(point.constraint.violation), point
 
         if not self.second_order:
             (gradients,), point = gradients_of(objective, variables)
@@ -330,13 +347,13 @@ class RACLSearch(keras.Model):
         return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
     def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        """Returns CE in training mode at this step's draw of a stream, and again with the logits."""
+        """Returns CE in training mode at this step's draw of a stream, to descend on, and to show with the logits."""
         images, labels = batch
         alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
         images = self._attacked(images, labels, alpha, beta, stream)
         logits = self.supernet(images, alpha, beta, training=True)
         loss = cross_entropy(logits, labels)
-        return loss, (loss, logits)
+        return share_of_batch(loss, tf.shape(labels)[0]), (loss, logits)
 
     def _attacked(
         self, images: tf.Tensor, labels: tf.Tensor, alpha: tf.Tensor, beta: tf.Tensor, stream: str

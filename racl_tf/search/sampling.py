@@ -105,17 +105,12 @@ def draw_genotypes(architecture: Architecture, samples: int, *, seed: int = 0) -
         samples: their number.
         seed: of the draws.
     """
-
-    @tf.function(autograph=False)
-    def draw() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.map_fn(
-            lambda index: architecture(fold(seed, "confidence", index)),
-            tf.range(samples),
-            fn_output_signature=(tf.float32, tf.float32),
-        )
-
-    alpha, beta = (values.numpy() for values in draw())
-    return [select_genotype(scores) for scores in alpha * beta[..., None]]
+    alpha, beta = tf.map_fn(  # eagerly: a graph of its own for every call would be traced longer than this takes
+        lambda index: architecture(fold(seed, "confidence", index)),
+        tf.range(samples),
+        fn_output_signature=(tf.float32, tf.float32),
+    )
+    return [select_genotype(scores) for scores in (alpha * beta[..., None]).numpy()]
 
 
 def operation_shares(genotypes: Sequence[Genotype]) -> np.ndarray:
@@ -161,9 +156,9 @@ class DiscreteSupernet:
             for variable in statistics:  # a pass in training moves them by 1 - MOMENTUM from 0 to the batch's
                 variable.assign(tf.zeros(variable.shape))
             self._update(batch)
-            sums = [total + variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
+            sums = [total + len(batch) * variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
         for variable, total in zip(statistics, sums, strict=True):
-            variable.assign(total / (len(batches) * (1 - MOMENTUM)))
+            variable.assign(total / (len(images) * (1 - MOMENTUM)))
 
     def bounds(self, images: np.ndarray, *, batch_size: int = 128) -> LipschitzPair:
         """Returns bounds of the Lipschitz constant of the current architecture."""

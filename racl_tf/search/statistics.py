@@ -1,12 +1,21 @@
 """What a search did to the architecture, in numbers that tell a common shrink from a choice."""
 
+import math
+
 import numpy as np
 
+from racl_tf.lipschitz.surrogate import network_constant
 from racl_tf.search.architecture import Architecture
-from racl_tf.space import INPUTS, NODES, OPERATIONS, edges_into
+from racl_tf.search.racl_search import RACLSearch
+from racl_tf.search.sampling import draw_genotypes
+from racl_tf.search.sampling_result import operations_of
+from racl_tf.space import INPUTS, NODES, OPERATIONS, Genotype, edges_into
 
 _ZERO = OPERATIONS.index("none")
-_SKIP = OPERATIONS.index("skip_connect")
+_SKIP = [operation for operation in OPERATIONS if operation != "none"].index("skip_connect")
+MOST_ENTROPY = math.log(len(OPERATIONS) - 1)
+"""The entropy in nats of equal weights of all operations but zero."""
+_DRAWS = 32  # genotypes drawn to see how far draws agree
 _NODE_EDGES = [edges_into(node) for node in range(INPUTS, INPUTS + NODES)]
 
 
@@ -22,16 +31,18 @@ def architecture_statistics(architecture: Architecture) -> dict[str, float]:
     - `mu_alpha_relative`: the root mean square of an operation's change relative to its edge's mean change;
     - `mu_beta_relative`: likewise of an edge relative to its node;
     - `sigma_alpha`, `sigma_beta`: the means of sigma;
-    - `entropy_alpha`, `entropy_beta`: in nats, of the medians normalised over an edge's 8 operations
-      (ln 8 = 2.08 at the start) and a node's inputs, averaged;
-    - `share_zero`, `share_skip`: of the normalised medians of alpha, averaged over edges.
+    - `entropy_alpha`, `entropy_beta`: in nats, of the medians normalised over an edge's 7 operations but zero
+      (ln 7 = 1.946 at the start) and a node's inputs, averaged;
+    - `share_skip`: of skip among these 7, averaged over edges;
+    - `share_zero`: of zero among all 8 if weights are normalised by their sum, where it takes part; 0 if they are raw.
     """
     alpha, beta = (mu.numpy().astype(np.float64) for mu in architecture.mu)
     start_alpha, start_beta = (np.asarray(mu, np.float64) for mu in architecture.initial_mu())
     moved_alpha = np.delete(alpha - start_alpha, _ZERO, -1)
     moved_beta = [(beta - start_beta)[:, edges] for edges in _NODE_EDGES]
     edge_means = moved_alpha.mean(-1, keepdims=True)
-    shares = _softmax(alpha)
+    shares = _softmax(np.delete(alpha, _ZERO, -1))
+    normalized = architecture.normalization == "sum"
     (_, alpha_variance), (_, beta_variance) = architecture.parameters()
     within_nodes = np.concatenate([moved - moved.mean(-1, keepdims=True) for moved in moved_beta], -1)
     statistics = {
@@ -44,10 +55,58 @@ def architecture_statistics(architecture: Architecture) -> dict[str, float]:
         "sigma_beta": np.sqrt(beta_variance).mean(),
         "entropy_alpha": _entropy(shares).mean(),
         "entropy_beta": np.mean([_entropy(_softmax(beta[:, edges])) for edges in _NODE_EDGES]),
-        "share_zero": shares[..., _ZERO].mean(),
+        "share_zero": _softmax(alpha)[..., _ZERO].mean() if normalized else 0.0,
         "share_skip": shares[..., _SKIP].mean(),
     }
     return {name: float(value) for name, value in statistics.items()}
+
+
+def constraint_statistics(search: RACLSearch) -> dict[str, float]:
+    """Returns what the architecture has done to the network's constant since the start, at the current weights.
+
+    - `reduction`: the nats by which it lowered mu_F, whatever the constraint measures;
+    - `reduction_by_choice`: the nats by which it lowered mu_F measured scale-free, where only a shift of weight
+      between operations and edges counts;
+    - `reachable`: the nats by which choice alone could lower that at most (`RACLSearch.reachable`);
+    - `log_norm_selected`, `log_norm_rejected`: the mean ln(lambda_o) over cells of the operations on edges that the
+      medians select, and of all others but zero;
+    - `draws_agree`: the share of the medians' 16 choices, an operation on an edge each, that a draw makes too,
+      averaged over 32 draws.
+    """
+    log_norms = search.norms.measure(keep=False)
+    start, now = search.architecture.initial_parameters(), search.architecture.parameters()
+
+    def reduction(*, scale_free: bool) -> float:
+        before, after = (
+            network_constant(*parameters, log_norms, search.cell_types, scale_free=scale_free).mean
+            for parameters in (start, now)
+        )
+        return float(before - after)
+
+    genotype, candidates = search.genotype(), np.arange(len(OPERATIONS)) != _ZERO
+    selected = np.eye(len(OPERATIONS), dtype=bool)[operations_of(genotype)][search.cell_types.numpy()]
+    norms = log_norms.numpy().astype(np.float64)
+    draws = draw_genotypes(search.architecture, _DRAWS)
+    return {
+        "reduction": reduction(scale_free=False),
+        "reduction_by_choice": reduction(scale_free=True),
+        "reachable": float(search.reachable(log_norms)),
+        "log_norm_selected": float(norms[selected & candidates].mean()),
+        "log_norm_rejected": float(norms[~selected & candidates].mean()),
+        "draws_agree": float(np.mean([choices_kept(genotype, draw) for draw in draws])),
+    }
+
+
+def choices_kept(before: Genotype, after: Genotype) -> float:
+    """Returns the share of a genotype's choices, an operation on an edge of a cell each, that another makes too.
+
+    >>> from racl_tf.space import random_genotype
+    >>> choices_kept(random_genotype(0), random_genotype(0))
+    1.0
+    """
+    first, second = operations_of(before), operations_of(after)
+    kept = first != _ZERO
+    return float(np.mean(first[kept] == second[kept]))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

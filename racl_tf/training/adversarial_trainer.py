@@ -8,16 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.attacks.checks import are_probabilities, check_outputs, check_single
+from racl_tf.attacks.checks import check_outputs, check_single, check_takes_floats, probability_head
 from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
-from racl_tf.training.descent import descend
-from racl_tf.training.objective import cross_entropy, record, running_means
+from racl_tf.training.checked_model import CheckedModel
+from racl_tf.training.descent import descend, share_of_batch
+from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 
 @keras.saving.register_keras_serializable("racl_tf")
-class AdversarialTrainer(keras.Model):
+class AdversarialTrainer(CheckedModel):
     """Trains a classifier under a defence, such as on attacked images (Section 3.1; Madry et al., 2018).
 
     Each step asks the defence for the loss of the batch, "loss", and descends on it. Validation gives the
@@ -73,38 +74,25 @@ class AdversarialTrainer(keras.Model):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: the network is not built, gives probabilities or several outputs, or no finite logits.
+            UsageError: the network gives probabilities or several outputs, or no finite logits, takes integers,
+                computes in float16, or is not built.
         """
-        self._check_network()
-        self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
-        super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
-        self.optimizer.build(self.network.trainable_variables)
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-
-    def _check_network(self) -> None:
-        """Checks what the network makes of a black and a white image; of 32x32 pixels where it takes any size."""
+        check_takes_floats(self.network)
         if not self.network.built:
             raise UsageError(
                 "The network is not built, so that its weights are not known yet. Begin it with a keras.Input, or call "
                 "it once on images."
             )
-        shape = getattr(self.network, "input_shape", None)
-        if not isinstance(shape, tuple):
-            return
-        black = np.zeros([32 if axis is None else axis for axis in shape[1:]], np.float32)
-        try:
-            outputs = self.network(np.stack([black, black + 1]), training=False)
-        except (ValueError, tf.errors.InvalidArgumentError):
-            if None in shape[1:]:
-                return  # it takes not just any size
-            raise
-        rows = np.asarray(check_single(outputs), np.float32)
-        check_outputs(rows)
-        if are_probabilities(rows):
-            raise UsageError(
-                "The model returns probabilities, but is trained on logits. Leave out the model's last softmax."
-            )
+        shape: Any = getattr(self.network, "input_shape", None)
+        self._network_is_checked = isinstance(shape, tuple) and None not in shape[1:]
+        if self._network_is_checked:
+            self._check_network(shape[1:])
+        self._step_config = {"weight_decay": weight_decay, "clip_norm": clip_norm, "jit_compile": jit_compile}
+        super().compile(optimizer or keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=jit_compile, **kwargs)
+        self.check_precision(self.optimizer)
+        self.optimizer.build(self.network.trainable_variables)
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -115,21 +103,22 @@ class AdversarialTrainer(keras.Model):
         return self.network(inputs, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = data
+        images, labels = self._batch(data)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seeds = _seeds(fold(self.seed, "train/attack", self.steps, replica), images)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             loss, logits = self.defence.objective(self.network, images, labels, seeds)
+            share = share_of_batch(loss, tf.shape(images)[0])
         values = [variable.value for variable in variables]
-        gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(share, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
         self.steps.assign_add(1)
         record(self._means, "", loss, logits, labels)
-        return {name: self._means[name].result() for name in ("loss", "accuracy")}
+        return results(self._means, "loss", "accuracy")
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images, labels = data
+        images, labels = self._batch(data)
         self._record("", images, labels)
         shown = ["loss", "accuracy"]
         if self.validation_attack is not None:
@@ -137,7 +126,29 @@ class AdversarialTrainer(keras.Model):
             attacked = self.validation_attack.perturb(self.call, images, labels, seeds)
             self._record("robust_", attacked, labels)
             shown += ["robust_loss", "robust_accuracy"]
-        return {name: self._means[name].result() for name in shown}
+        return results(self._means, *shown)
+
+    def _batch(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a batch that is checked, and so is a network whose images' shape was not known before."""
+        images, labels = self.checked(data)
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        if not self._network_is_checked and images.shape[1:].is_fully_defined() and alone:
+            self._network_is_checked = True
+            with tf.init_scope():  # once, while the step is traced
+                self._check_network(tuple(images.shape[1:]))
+        return images, labels
+
+    def _check_network(self, shape: tuple[int, ...]) -> None:
+        black, white = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        rows = self._outputs(np.stack([black, white]))
+        check_outputs(rows)
+        if head := probability_head(self._outputs, rows, shape):
+            raise UsageError(
+                f"The model returns probabilities, but is trained on logits. Leave out the model's last {head}."
+            )
+
+    def _outputs(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(check_single(self.network(images, training=False)), np.float32)
 
     def _record(self, prefix: str, images: tf.Tensor, labels: tf.Tensor) -> None:
         logits = self.network(images, training=False)

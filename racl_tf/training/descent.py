@@ -19,6 +19,22 @@ def gradients_of(objective: Objective, *groups: Sequence[keras.Variable]) -> tup
     return tape.gradient(loss, values), details
 
 
+def share_of_batch(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Returns a loss weighted so that its mean over the replicas is that over all images of a batch.
+
+    Replicas have equally many images but in the last batch of a data set, where some may have none at all.
+
+    Arguments:
+        loss: the mean over this replica's images.
+        count: the number of these.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas == 1:
+        return loss
+    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, loss.dtype))
+    return tf.math.multiply_no_nan(loss, replicas * tf.cast(count, loss.dtype) / total)
+
+
 def descend(
     optimizer: keras.Optimizer,
     gradients: Sequence[tf.Tensor],
@@ -35,7 +51,7 @@ def descend(
 
     Arguments:
         optimizer: built on (at least) `variables`.
-        gradients: each of the mean loss over this replica's part of the batch.
+        gradients: each of the mean loss over this replica's part of the batch, weighted by `share_of_batch`.
         variables: what they are of.
         clip_norm: the largest global norm; None for no clipping.
         weight_decay: the coefficient of the L2 term's gradient, at least 0.

@@ -23,6 +23,10 @@ GREY = np.full((2, 12), 0.5)
         (GREY, [0, 1, 2], r"shape \(2,\).*shape \(3,\)"),
         (GREY, np.eye(2, dtype=int), "argmax"),
         (GREY, [0, -1], "not be negative.*-1"),
+        (GREY, np.array([0, 2**32 + 1]), "beyond the integers of 32 bits.*4294967297"),
+        (GREY, np.array([0, 2**32], np.uint64), "beyond the integers of 32 bits"),
+        (GREY, np.array([0, 2**31], np.uint32), "beyond the integers of 32 bits.*2147483648"),
+        (GREY, np.array([0, 4], np.uint8), "number of classes, 4.*label 4"),
         (GREY, [0, 4], "number of classes, 4.*label 4"),
     ],
 )

@@ -100,6 +100,78 @@ def test_probabilities_are_attacked_by_their_logarithms(kernels, images, labels,
     np.testing.assert_allclose(moved, attack(Linear(kernel), images, labels), atol=1e-5)
 
 
+def head(activation: str, dtype: str) -> keras.Model:
+    """A linear classifier of 4 pixels with large logits and an activation, computed in a type."""
+    start = keras.initializers.RandomNormal(stddev=3.0, seed=1)
+    return keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(5, activation=activation, kernel_initializer=start, dtype=dtype)]
+    )
+
+
+PIXELS = np.random.default_rng(0).uniform(size=(6, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_of_any_precision_are_noticed(activation: str, dtype: str) -> None:
+    model = head(activation, dtype)
+    classifier, wrapped = Classifier(model), Classifier(lambda x: model(x))
+    for seen in (classifier, wrapped):
+        with pytest.warns(UserWarning, match=f"probabilities, as a {activation}.*last {activation}"):
+            seen.check(PIXELS, np.zeros(6, int))
+        assert seen.probabilities == activation
+    truth = head("linear", "float32").predict(PIXELS, verbose=0).argmax(1)
+    np.testing.assert_array_equal(classifier.logits(PIXELS).argmax(1), truth)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "softplus", "tanh", "hard_sigmoid", "zeros", "relu6"])
+def test_what_are_no_probabilities(activation: str, recwarn: pytest.WarningsRecorder) -> None:
+    """A new network's logits may be small, a head of zeros gives zeros; only what never leaves [0, 1] is suspicious."""
+    dense = keras.layers.Dense(5, activation="relu" if activation == "zeros" else activation)
+    model = keras.Sequential([keras.Input((4,)), dense])
+    dense.set_weights([dense.get_weights()[0] * (0 if activation == "zeros" else 0.1), dense.get_weights()[1] + 0])
+    classifier = Classifier(model)
+    classifier.check(PIXELS, np.zeros(6, int))
+    assert classifier.probabilities == ("sigmoid" if activation == "hard_sigmoid" else "")
+
+
+def test_class_by_class_probabilities_are_attacked_by_their_logits(kernels, images, labels) -> None:
+    kernel, attack = kernels[0][:, :4] / 4, pgd(0.1, 0.02, 5)
+    linear = Classifier(lambda x: tf.reshape(x, [-1, 12]) @ tf.constant(kernel))
+    with pytest.warns(UserWarning, match="sigmoid"):
+        moved = attack(Classifier(lambda x: tf.sigmoid(linear.logits_of(x))), images, labels)
+    np.testing.assert_allclose(moved, attack(linear, images, labels), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_gradients_in_float16_are_warned_of(dtype: str, recwarn: pytest.WarningsRecorder) -> None:
+    Classifier(head("linear", dtype)).check(PIXELS, np.zeros(6, int))
+    assert any("computes in float16" in str(warning.message) for warning in recwarn) == (dtype == "mixed_float16")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_run_in_training_mode_is_noticed(training: bool, recwarn: pytest.WarningsRecorder) -> None:
+    """By its batch normalization; dropout makes it random, which is no dependence on others."""
+    norm, dropout = keras.layers.BatchNormalization(), keras.layers.Dropout(0.5, seed=1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5), norm])
+    for function, warns in (
+        (lambda x: model(x, training=training), training),
+        (lambda x: model(dropout(x, training=training)), False),
+    ):
+        recwarn.clear()
+        Classifier(function).check(PIXELS, np.zeros(6, int))
+        assert any("depend on the other images" in str(warning.message) for warning in recwarn) == warns
+
+
+def test_models_of_integers_are_refused() -> None:
+    pixels = keras.Input((2, 2, 1), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255, dtype="float32")(pixels)
+    model = keras.Model(pixels, keras.layers.Dense(3)(keras.layers.Flatten()(scaled)))
+    for made in (model, keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Dense(2)])):
+        with pytest.raises(UsageError, match=r"The model takes u?int\d+, to which images in \[0, 1\] are cut"):
+            fgsm(0.1)(made, np.zeros((1, *made.input_shape[1:])), [0])
+
+
 def test_logits_that_sum_to_1_once_are_logits(recwarn) -> None:
     model = Linear(np.eye(2, dtype=np.float32))
     assert not Classifier(model).probabilities

@@ -59,6 +59,10 @@ def test_autoattack_and_its_parts(norm) -> None:
     assert isinstance(second, APGD)
     assert (replace(first, eot=1),) == make_attack("apgd", EPS, STEP, norm)
     assert (replace(second, eot=1),) == make_attack("apgd_dlr", EPS, STEP, norm)
+    assert make_attack("autoattack_margin", EPS, STEP, norm) == autoattack(EPS, norm, loss="margin")
+    assert make_attack("autoattack_rand_margin", EPS, STEP, norm) == autoattack(
+        EPS, norm, version="rand", loss="margin"
+    )
     for name in ("fgsm", "mim", "pgd10", "pgd7", "mim3"):
         assert make_attack(name, EPS, STEP, norm)[0].norm == norm
 

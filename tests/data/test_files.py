@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,7 +29,8 @@ def classes(tmp_path):
 def test_a_folder_of_classes_holds_a_fifth_of_each_out(classes) -> None:
     (classes / "cat" / "notes.txt").write_text("not an image")
     (classes / ".cache").mkdir()
-    dataset = load_dataset(str(classes))
+    with pytest.warns(UserWarning, match=r"1 entries of .* left out \(1 \.txt\): cat/notes\.txt\."):
+        dataset = load_dataset(str(classes))
     assert dataset.class_names == ("cat", "dog")
     assert dataset.input_shape == (3, 2, 1)
     assert np.bincount(dataset.train.y).tolist() == [4, 8]
@@ -45,6 +48,90 @@ def test_train_and_test_folders_are_kept_apart_and_one_colour_image_makes_all_rg
     np.testing.assert_array_equal(dataset.test.x[:, 0, 0], [[1, 2, 3]])
     assert dataset.train.y.tolist() == [0, 1]
     assert dataset.test.y.tolist() == [1]
+
+
+FORMATS = ("webp", "tif", "tiff", "gif", "ppm", "pgm", "jfif", "jpe", "JPG", "jp2", "tga", "ico", "bmp")
+
+
+def test_every_format_that_pillow_reads_and_every_folder_below_is_read(tmp_path, recwarn) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for suffix in FORMATS:
+            save(tmp_path / name / f"x.{suffix}", rng.integers(0, 256, (16, 16), np.uint8))
+        save(tmp_path / name / "deeper" / "still" / "x.png", grey(0, 16, 16))
+        save(tmp_path / name / "y.png", grey(0, 16, 16))
+        (tmp_path / name / "y.png").rename(tmp_path / name / "0a1b2c")  # known by its content alone
+    dataset = load_dataset(str(tmp_path))
+    assert len(dataset.train) + len(dataset.test) == 2 * (len(FORMATS) + 2)
+    assert dataset.class_names == ("a", "b")
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
+def test_what_is_left_out_is_counted_and_named(classes) -> None:
+    (classes / "README.md").write_text("beside the classes")
+    save(classes / "loose.png", grey(0))
+    (classes / "dog" / "linked").symlink_to(classes / "cat", target_is_directory=True)
+    (classes / "dog" / "features.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (classes / "dog" / "labels").write_text("one, two")
+    (classes / "dog" / ".DS_Store").write_text("hidden")
+    for number in range(2):
+        (classes / "cat" / f"{number}.json").write_text("{}")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        dataset = load_dataset(str(classes))
+    (message,) = [str(warning.message) for warning in caught if "left out" in str(warning.message)]
+    assert "7 entries" in message
+    assert "(1 .md, 2 .json, 1 .h5, 1 without suffix, 1 folders, 1 .png)" in message
+    assert message.endswith("README.md, cat/0.json, cat/1.json, dog/features.h5, dog/labels, 2 more.")
+    assert len(dataset.train) + len(dataset.test) == 15
+
+
+def test_other_parts_beside_train_and_test_are_named(tmp_path) -> None:
+    for part in ("train", "test", "val"):
+        for name in ("a", "b"):
+            save(tmp_path / part / name / "1.png", grey(7))
+    with pytest.warns(UserWarning, match=r"\(1 folders\): val/\."):
+        assert len(load_dataset(str(tmp_path)).test) == 2
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("train",), ("photos",), ("test", "validation", "x")], ids=str)
+def test_parts_are_not_taken_for_classes(tmp_path, parts) -> None:
+    for part in parts:
+        for name in ("a", "b"):
+            save(tmp_path / part / name / "1.png", grey(7))
+    with pytest.raises(UsageError, match=r"looks like a folder of classes.*train/ and test/.*with "):
+        load_dataset(str(tmp_path))
+
+
+def test_a_class_may_be_called_train(tmp_path) -> None:
+    for name in ("plane", "train"):
+        for number in range(3):
+            save(tmp_path / name / f"{number}.png", grey(7))
+    assert load_dataset(str(tmp_path)).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_folders_are_read_in_full_or_what_is_missing_is_named(tmp_path, seed) -> None:
+    rng, images, others = np.random.default_rng(seed), 0, 0
+    for name in ("a", "b", "c"):
+        save(tmp_path / name / "0.png", grey(0, 16, 16))
+        save(tmp_path / name / "1.png", grey(0, 16, 16))
+        images += 2
+        for number in range(int(rng.integers(1, 12))):
+            folder = tmp_path.joinpath(name, *rng.choice(["in", "ner", "x.png"], int(rng.integers(0, 3))))
+            folder.mkdir(parents=True, exist_ok=True)
+            if rng.random() < 0.6:
+                save(folder / f"{number + 2}.{rng.choice(FORMATS)}", grey(rng.integers(256), 16, 16))
+                images += 1
+            else:
+                (folder / f"{number + 2}{rng.choice(['', '.txt', '.xml', '.npy'])}").write_bytes(rng.bytes(40))
+                others += 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = load_dataset(str(tmp_path))
+    assert len(dataset.train) + len(dataset.test) == images
+    assert [str(warning.message).split()[0] for warning in caught if "left out" in str(warning.message)] == (
+        [str(others)] if others else []
+    )
 
 
 def test_images_of_several_sizes_need_and_follow_image_size(classes) -> None:
@@ -120,6 +207,9 @@ def test_an_archive_without_test_images_holds_a_fifth_out(tmp_path) -> None:
         ({"x": arrays(4)[0], "y": arrays(4)[1], "y_test": arrays(4)[1]}, "lacks x_test"),
         ({"x": np.array([{}]), "y": arrays(1)[1]}, "plain arrays"),
         ({"x": arrays(4)[0], "y": arrays(4)[1] - 1}, "labels from 0. Received -1"),
+        ({"x": arrays(4)[0], "y": arrays(4)[1].astype(np.int64) + 2**32}, "within 32 bits. Received labels from 42949"),
+        ({"x": arrays(4)[0], "y": np.array([0, 1, 2**32, 1], np.uint64)}, "within 32 bits"),
+        ({"x": arrays(4)[0], "y": np.array([0, 1, 2**31, 1], np.uint32)}, "within 32 bits"),
         ({"x": arrays(4)[0] * 2.0, "y": arrays(4)[1]}, r"in \[0, 1\]"),
     ],
 )
@@ -127,6 +217,14 @@ def test_archives_that_hold_no_dataset_are_refused(tmp_path, held, message) -> N
     np.savez(tmp_path / "set.npz", **held)
     with pytest.raises(UsageError, match=message):
         load_dataset(str(tmp_path / "set.npz"))
+
+
+def test_arrays_that_an_archive_holds_besides_are_named(tmp_path) -> None:
+    x, y = arrays(20)
+    np.savez(tmp_path / "set.npz", x=x, y=y.astype(np.uint8), x_val=x, y_val=y)
+    with pytest.warns(UserWarning, match="left out: x_val, y_val"):
+        dataset = load_dataset(str(tmp_path / "set.npz"))
+    assert dataset.train.y.dtype == np.int32
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
@@ -156,3 +254,26 @@ def test_a_renamed_array_is_told_from_an_archive(tmp_path) -> None:
     (tmp_path / "set.npy").rename(tmp_path / "set.npz")
     with pytest.raises(UsageError, match=r"set\.npz.* use np\.savez"):
         load_dataset(tmp_path / "set.npz")
+
+
+def test_archives_of_any_types_are_read_exactly_or_refused(tmp_path) -> None:
+    """What is read are the images and labels that were written, whatever their types."""
+    rng, read = np.random.default_rng(0), 0
+    for number in range(300):
+        count, channels = int(rng.integers(1, 14)), int(rng.choice([1, 3, 4]))
+        x = rng.uniform(-0.001, 1.001, (count, 3, 3, channels)) if rng.random() < 0.2 else rng.random((count, 3, 3, 1))
+        x = (255 * x).astype("uint8") if rng.random() < 0.3 else x.astype(rng.choice(["f2", "f4", "f8", "i4", "?"]))
+        y = (np.arange(count) % 2).astype(rng.choice(["u1", "i1", "u2", "i4", "u4", "i8", "u8", "f4", "?", "U2"]))
+        if rng.random() < 0.3 and y.dtype.kind in "iu":
+            y[-1] = rng.choice([0, 1, np.iinfo(y.dtype).max, np.iinfo(y.dtype).max // 2 + 1, np.iinfo(y.dtype).min])
+        np.savez(path := tmp_path / f"{number}.npz", x=x, y=y, x_test=x[::-1], y_test=y[::-1])
+        if y.dtype.kind in "iu" and 1000 < int(y.max()) < 2**31:
+            continue  # so many classes are another matter
+        try:
+            dataset = load_dataset(str(path))
+        except UsageError:
+            continue
+        read += 1
+        np.testing.assert_array_equal(dataset.train.y.astype(object), y.astype(object))
+        np.testing.assert_array_equal(dataset.test.x, x[::-1].astype(dataset.test.x.dtype))
+    assert read > 50

@@ -90,7 +90,7 @@ def test_a_robust_model_passes_every_check(digits, plain) -> None:
         name: "pass"
         for name in (
             "one step", "black box", "transfer", "large radius", "more steps", "saturation", "zero gradients",
-            "zero margin gradients", "noise", "randomness",
+            "zero margin gradients", "noise", "randomness", "batch",
         )
     }  # fmt: skip
 
@@ -121,7 +121,12 @@ CASES = {
     "random": (
         lambda plain: Masking(plain, images=noisy()),
         {"randomness"},
-        {"zero gradients", "zero margin gradients"},
+        {"zero gradients", "zero margin gradients", "batch"},
+    ),
+    "normalized by the batch": (
+        lambda plain: Masking(plain, images=lambda x: 0.5 + (x - tf.reduce_mean(x, axis=0)) / 2),
+        {"batch"},
+        {"randomness", "zero margin gradients"},
     ),
     "misleading": (
         lambda plain: Masking(plain, images=right_on_the_grid),
@@ -162,7 +167,7 @@ def brightness(count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_linear_model_hides_nothing(norm, eps) -> None:
     """L2 reaches a distance in L-infinity times the root of the number of pixels, 4."""
     report = check_for_masking(Threshold(), brightness(40), eps=eps, norm=norm, progress=False)
-    assert [check.count for check in report if check.name != "noise"] == [0] * 9
+    assert [check.count for check in report if check.name != "noise"] == [0] * 10
     assert report["noise"].images == 18  # 9 of 20 on either side lie within eps
     assert report["noise"].verdict == "pass"
     assert report["transfer"].verdict == "not applicable"

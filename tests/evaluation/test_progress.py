@@ -52,9 +52,10 @@ def test_the_file_has_arrays_by_name_and_goes_on(task: EvaluationTask, tmp_path:
     progress.record("fgsm", Outcome(1, 0, 0))
     progress.save()
     arrays = read_arrays(path)
-    names = ["labels", "predictions", "fgsm/passed", "fgsm/steps", "both/passed", "both/steps", "settings"]
-    assert list(arrays) == names
-    assert {arrays[name].dtype for name in names[:-1]} == {np.dtype(np.int32)}
+    numbers = ["labels", "predictions", "fgsm/passed", "fgsm/steps", "both/passed", "both/steps"]
+    assert set(arrays) == {*numbers, "model", "settings"}
+    assert {arrays[name].dtype for name in numbers} == {np.dtype(np.int32)}
+    assert str(arrays["model"]) == task.digest
     assert arrays["both/passed"].tolist() == [0, 0, 1, 0]
     assert arrays["fgsm/steps"].tolist() == [NOT_FOUND, 0, NOT_FOUND, NOT_FOUND]
     assert str(arrays["settings"]).startswith('{"attacks": {"both": [{"')
@@ -62,6 +63,41 @@ def test_the_file_has_arrays_by_name_and_goes_on(task: EvaluationTask, tmp_path:
     again.record("both", Outcome(2, 1, NOT_FOUND))
     assert again.passed("both").tolist() == [0, 0, 2, 0]
     assert again.is_robust("fgsm").tolist() == [True, False, True, False]
+
+
+def test_a_model_of_the_same_predictions_is_another_one(task: EvaluationTask, tmp_path: pathlib.Path) -> None:
+    """Its weights are 1% larger; the same weights in another model go on."""
+    path = tmp_path / "outcomes.npz"
+    progress = EvaluationProgress(task, ATTACKS, path=path)
+    progress.record("fgsm", Outcome(1, 0, 0))
+    progress.save()
+    data = task.images(np.arange(4)), task.labels
+    for scale in (1.01, 1.0):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+        model.layers[0].kernel.assign(scale * model.layers[0].kernel.numpy())
+        other = prepare_task(model, data)
+        assert other.predictions.tolist() == task.predictions.tolist()
+        if scale == 1:
+            assert EvaluationProgress(other, ATTACKS, path=path).is_robust("fgsm").tolist() == [
+                True,
+                False,
+                True,
+                False,
+            ]
+        else:
+            with pytest.raises(UsageError, match="another model: its graph or its weights differ, though"):
+                EvaluationProgress(other, ATTACKS, path=path)
+
+
+def test_a_file_of_an_earlier_version_is_made_again(task: EvaluationTask, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "outcomes.npz"
+    progress = EvaluationProgress(task, ATTACKS, path=path)
+    progress.record("fgsm", Outcome(1, 0, 0))
+    progress.save()
+    write_arrays(path, {name: values for name, values in read_arrays(path).items() if name != "model"})
+    with pytest.warns(UserWarning, match="did not note its model.*made again"):
+        again = EvaluationProgress(task, ATTACKS, path=path)
+    assert again.is_robust("fgsm").tolist() == [True, True, True, False]
 
 
 def test_without_a_file_nothing_is_written(task: EvaluationTask, tmp_path: pathlib.Path) -> None:

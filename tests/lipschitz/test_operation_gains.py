@@ -70,7 +70,9 @@ def test_more_images_and_steps_find_more(supernet: Supernet, gains: np.ndarray) 
 
 
 def test_wrong_input(supernet: Supernet) -> None:
-    with pytest.raises(UsageError, match="`iterations` of power iteration must be at least 1. Received: iterations=0"):
+    with pytest.raises(
+        UsageError, match=r"`iterations` of power iteration must be at least 1\. Received: iterations=0"
+    ):
         operation_gains(supernet, images(), ALPHA, BETA, iterations=0)
     with pytest.raises(UsageError, match=r"\[0, 1\]"):
         operation_gains(supernet, 255 * images(), ALPHA, BETA)

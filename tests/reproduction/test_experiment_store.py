@@ -1,6 +1,7 @@
 """The store keeps what it has measured under names of all that it depends on, and does nothing twice."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -188,6 +189,41 @@ def test_nothing_is_searched_trained_or_attacked_twice(
     for name in attacks:
         np.testing.assert_array_equal(again[name].correct[name], first[name].correct[name])
         assert again[name].to_dict() == first[name].to_dict()
+
+
+def test_results_of_a_network_that_has_changed_since_are_not_used(store: ExperimentStore, quick: list[str]) -> None:
+    other = System("other", "darts")
+    store.evaluate(NAMED, ["fgsm"])
+    store.transfer(NAMED, {"other": other}, "fgsm")
+    path, counts = store.train(NAMED), store.transfer(NAMED, {"other": other}, "fgsm").num_robust["source"]
+    linear(17).save(path)
+    with pytest.raises(UsageError, match="begun with another model"):
+        store.evaluate(NAMED, ["fgsm"])
+    assert store.transfer(NAMED, {"other": other}, "fgsm").num_robust["source"] != counts
+    linear(18).save(store.train(other))
+    shown = store.transfer(NAMED, {"other": other}, "fgsm").num_robust
+    test, model = store.data.test, load_classifier(store.train(other))
+    assert shown["clean"]["other"] == (model.logits(test.images()).argmax(1) == test.y).sum()
+
+
+def test_results_of_earlier_versions_count_where_the_network_is_older(
+    store: ExperimentStore, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.evaluate(NAMED, ["fgsm"])
+    (path,) = store.folder.rglob("attacks/*/results.json")
+    record = json.loads(path.read_text())
+    del record["network"]
+    write_json(path, record)
+    arrays = read_arrays(path.with_name("outcomes.npz"))
+    write_arrays(path.with_name("outcomes.npz"), {name: value for name, value in arrays.items() if name != "model"})
+    with monkeypatch.context() as patch:
+        patch.delattr(module, "load_classifier")
+        store.evaluate(NAMED, ["fgsm"])
+    later = path.stat().st_mtime + 10
+    os.utime(store.train(NAMED), (later, later))
+    with pytest.warns(UserWarning, match="made again"):
+        store.evaluate(NAMED, ["fgsm"])
+    assert "network" in json.loads(path.read_text())
 
 
 def test_outcomes_of_an_attack_that_has_changed_since_are_not_taken_for_it(

@@ -5,6 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -65,3 +66,30 @@ def test_mistakes_are_found_before_any_work(
         np.savez(archive, x=np.zeros([200, 16, 16, 1], np.uint8), y=np.arange(200) % 2)
         flags = flags | {"dataset": str(archive)}
     refuses(run_evaluation, message, **{"model": "ONE"} | flags)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes_are_attacked_on_the_margin_by_name(
+    classes: int, flag_settings: Settings, tmp_path: pathlib.Path
+) -> None:
+    """The error of the DLR loss names what to give instead, and that can be given."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(size=(10 * classes, 4, 4, 1)).astype("float32"), np.arange(10 * classes) % classes
+    np.savez(tmp_path / "few.npz", x=x, y=y)
+    start = keras.initializers.GlorotUniform(1)
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(classes, kernel_initializer=start)]
+    )
+    model.save(tmp_path / "few.keras")
+    given = {"dataset": str(tmp_path / "few.npz"), "model": str(tmp_path / "few.keras"), "eps": "1/2"}
+    for name in ("autoattack", "apgd_t"):
+        with pytest.raises(
+            UsageError, match=f"needs at least 4 classes.*model of {classes}.*by name autoattack_margin"
+        ):
+            run_evaluation(flag_settings(attacks=name, **given), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    config = flag_settings(attacks="apgd_margin5,apgd_t_margin5,autoattack_margin", **given)
+    config.evaluate.check_images = 0
+    evaluation, _ = run_evaluation(config, str(tmp_path / "run"))
+    assert [attack.loss for attack in evaluation.attacks["autoattack_margin"]] == ["cross_entropy", "margin", "", ""]
+    assert evaluation.count("autoattack_margin") <= evaluation.count("apgd_t_margin5") <= evaluation.count("clean")

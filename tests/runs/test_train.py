@@ -48,6 +48,25 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     assert difference < 1e-5
     logits = tf.saved_model.load(str(path)).signatures["logits"](images=tf.constant(test.images()[:3]))["logits"]
     np.testing.assert_allclose(logits, network(test.images()[:3]), rtol=1e-4, atol=1e-5)
+    assert run_export(config, workdir) == (path, difference)
+
+    network.head.bias.assign_add([1e-4] * 10)
+    network.save(best)  # another network, of the same predictions
+    with pytest.raises(UsageError, match=r"saved_model' holds another network than train/best\.keras is now"):
+        run_export(config, workdir)
+    with pytest.raises(UsageError, match="begun with another model: its graph or its weights differ"):
+        run_evaluation(config, workdir)
+
+
+def test_a_finished_training_of_another_genotype_is_not_taken(config: ConfigDict, tmp_path: pathlib.Path) -> None:
+    config.train.network = ""
+    GENOTYPES["darts"].save(tmp_path / "search/genotype.json")
+    GENOTYPES["darts"].save(tmp_path / "train/genotype.json")
+    (tmp_path / "train/finished.json").write_text("{}")
+    assert run_training(config, str(tmp_path)) == tmp_path / "train/best.keras"
+    GENOTYPES["pc_darts"].save(tmp_path / "search/genotype.json")
+    with pytest.raises(UsageError, match="begun with another genotype"):
+        run_training(config, str(tmp_path))
 
 
 def test_a_network_starts_from_the_weights_of_another(tmp_path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import pathlib
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -14,7 +15,9 @@ from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
-from racl_tf.search.statistics import architecture_statistics
+from racl_tf.search.statistics import architecture_statistics, constraint_statistics
+
+MU = ("mu_alpha", "mu_beta")
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +90,14 @@ def test_architecture_log(search: RACLSearch, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "architecture.jsonl"
     callback = ArchitectureLog(path)
     callback.set_model(search)
+    callback.on_train_begin()
     logs = {"loss": 1.0}
     for epoch in (0, 1, 2, 1):
         callback.on_epoch_end(epoch, logs)
-    statistics = architecture_statistics(search.architecture)
+    statistics = architecture_statistics(search.architecture) | constraint_statistics(search) | {"choices_kept": 1.0}
     assert logs == {"loss": 1.0, **statistics}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
+    for name, values in zip(MU, search.architecture.mu, strict=True):
+        np.testing.assert_allclose(lines[-1].pop(name), values.numpy(), atol=1e-5)
     assert lines[-1] == {"epoch": 2, "genotype": str(search.genotype()), **statistics}

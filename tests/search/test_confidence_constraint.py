@@ -46,6 +46,7 @@ def test_without_variance_dropped_the_probability_is_eta() -> None:
     assert float(state.probability) == pytest.approx(0.9, abs=1e-6)
 
 
+REACHABLE = tf.constant(30.0)
 violations = st.floats(-100, 100)
 thetas = st.floats(-1, 1)
 
@@ -53,7 +54,7 @@ thetas = st.floats(-1, 1)
 @settings(deadline=None, max_examples=30)
 @given(violation=violations, theta=thetas, rho=st.sampled_from([1e-4, 1e-3, 0.1]))
 def test_equality_penalty(violation: float, theta: float, rho: float) -> None:
-    constraint = ConfidenceConstraint(rho=rho)
+    constraint = ConfidenceConstraint(rho=rho, form="equality")
     constraint.theta.assign(theta)
     c = tf.constant(violation)
     with tf.GradientTape() as tape:
@@ -92,11 +93,11 @@ def test_the_dual_is_not_differentiated() -> None:
 def test_the_target_is_set_once() -> None:
     constraint = ConfidenceConstraint(update="printed", reduction=6.0)
     assert math.isnan(constraint.evaluate(constant(1.0, 0.5)).violation)
-    constraint.set_target(constant(1.0, 0.5))
+    constraint.set_target(constant(1.0, 0.5), REACHABLE)
     expected = 1 + 1.2815516 * 0.5 - 6
     assert float(constraint.log_target) == pytest.approx(expected, abs=1e-6)
     assert float(constraint.evaluate(constant(1.0, 0.5)).violation) == pytest.approx(6, abs=1e-5)
-    constraint.set_target(constant(-50.0, 0.5))
+    constraint.set_target(constant(-50.0, 0.5), REACHABLE)
     assert float(constraint.log_target) == pytest.approx(expected, abs=1e-6)
 
 
@@ -104,14 +105,32 @@ def test_the_proximal_target_follows_the_weights() -> None:
     """It is `reduction` below whatever constant it is given, with the root of Eq. 15."""
     constraint = ConfidenceConstraint(update="proximal", reduction=6.0)
     for mean in (1.0, -50.0):
-        constraint.set_target(constant(mean, 0.25))
+        constraint.set_target(constant(mean, 0.25), REACHABLE)
         assert float(constraint.log_target) == pytest.approx(mean + 1.2815516 * 0.5 - 6, abs=1e-5)
         assert float(constraint.evaluate(constant(mean, 0.25)).violation) == pytest.approx(6, abs=1e-5)
 
 
+@pytest.mark.parametrize("strictness", [0.2, 0.5])
+def test_the_target_is_a_share_of_what_choice_can_reach(strictness: float) -> None:
+    constraint = ConfidenceConstraint(strictness=strictness)
+    constraint.set_target(constant(1.0, 0.25), tf.constant(20.0))
+    assert float(constraint.log_target) == pytest.approx(1 + 1.2815516 * 0.5 - 20 * strictness, abs=1e-5)
+
+
+def test_the_target_descends_over_the_ramp() -> None:
+    """Linearly with the architecture's steps, in the proximal way; the printed target is there at once."""
+    constraint = ConfidenceConstraint(reduction=8.0, ramp=4)
+    for step, asked in ((0, 2.0), (1, 4.0), (3, 8.0), (100, 8.0)):
+        constraint.set_target(constant(0.0, 0.0), REACHABLE, tf.constant(step))
+        assert float(constraint.log_target) == pytest.approx(-asked)
+    printed = ConfidenceConstraint(update="printed", reduction=8.0, ramp=4)
+    printed.set_target(constant(0.0, 0.0), REACHABLE, tf.constant(0))
+    assert float(printed.log_target) == -8
+
+
 def test_an_absolute_target_stays() -> None:
     constraint = ConfidenceConstraint(target=-7.25)
-    constraint.set_target(constant(1.0, 0.5))
+    constraint.set_target(constant(1.0, 0.5), REACHABLE)
     assert float(constraint.log_target) == -7.25
 
 
@@ -120,6 +139,8 @@ def test_config_round_trip() -> None:
         "eta": 0.7,
         "rho": 0.01,
         "reduction": 2.0,
+        "strictness": 0.3,
+        "ramp": 7,
         "target": -3.0,
         "form": "inequality",
         "scale_free": True,

@@ -222,16 +222,42 @@ def test_adversarial_training_makes_digits_robust(digits: Dataset) -> None:
     assert results["adversarial"]["robust_accuracy"] > results["plain"]["robust_accuracy"] + 0.3
 
 
-def test_probabilities_are_refused() -> None:
-    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
-    with pytest.raises(UsageError, match="Leave out the model's last softmax"):
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_are_refused(activation: str, dtype: str) -> None:
+    head = keras.layers.Dense(10, activation, dtype=dtype)
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), head])
+    with pytest.raises(UsageError, match=f"Leave out the model's last {activation}"):
         make_trainer(network, fgsm(0.1))
 
 
-def test_probabilities_are_found_where_the_size_of_images_is_open() -> None:
-    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation="softmax")]
-    with pytest.raises(UsageError, match="returns probabilities"):
-        AdversarialTrainer(keras.Sequential([keras.Input((None, None, 1)), *layers])).compile()
+class NoShape(keras.Model):
+    """A network that does not say what images it takes."""
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.head = keras.layers.Dense(10, activation)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return self.head(tf.reshape(images, [-1, 64]))
+
+
+@pytest.mark.parametrize("activation", ["linear", "softmax", "sigmoid"])
+def test_probabilities_are_refused_at_the_first_batch_at_the_latest(activation: str, digits: Dataset) -> None:
+    network, data = NoShape(activation), digits.train.take(range(8))
+    network(data.images())
+    trainer = make_trainer(network, fgsm(0.1))
+    if activation == "linear":
+        trainer.fit(data.images(), data.y, verbose=0)
+    else:
+        with pytest.raises(UsageError, match=f"Leave out the model's last {activation}"):
+            trainer.fit(data.images(), data.y, verbose=0)
+
+
+def test_a_network_of_bytes_is_refused() -> None:
+    network = keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(10)])
+    with pytest.raises(UsageError, match="The model takes uint8"):
+        make_trainer(network, fgsm(0.1))
 
 
 def test_a_network_that_is_not_built_is_said() -> None:

@@ -1,0 +1,115 @@
+"""A Keras model with steps of its own, which checks what Keras checks, or makes up for, in its usual ones."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from racl_tf.errors import UsageError
+
+_IMAGES, _LABELS = "Images to train on must lie in [0, 1]", "Labels must be classes from 0"
+_LARGEST = np.iinfo(np.int32).max
+
+
+class CheckedModel(keras.Model):
+    """A model whose training step is its own, on batches of images in [0, 1] and integer labels.
+
+    Images and labels of every batch are checked within the step, at next to no cost, whatever they come from: arrays,
+    a `tf.data.Dataset` or a generator. `fit`, `evaluate`, `train_on_batch` and `test_on_batch` raise a `UsageError`
+    before anything is learnt of what cannot be.
+    """
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        with _usage_errors():
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_errors():
+            return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_errors():
+            return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_errors():
+            return super().test_on_batch(*args, **kwargs)
+
+    def check_precision(self, *optimizers: keras.Optimizer) -> None:
+        """Checks that no gradient has to be scaled, as float16 needs it and these steps do not do it.
+
+        Raises:
+            UsageError: a layer computes in float16, or an optimizer divides gradients by the scale of a loss.
+        """
+        half = [layer.name for layer in self._flatten_layers() if layer.compute_dtype == "float16"]
+        scaled = [
+            optimizer.name
+            for optimizer in optimizers
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor
+        ]
+        if half:
+            raise UsageError(
+                "This training step scales no loss, without which small gradients are lost in float16. Received: "
+                f"{len(half)} layers that compute in float16, such as {half[-1]!r}. Make the network under "
+                "keras.config.set_dtype_policy('mixed_bfloat16'), which needs no scaling, or 'float32'."
+            )
+        if scaled:
+            raise UsageError(
+                "This training step scales no loss, so that an optimizer which divides gradients by the scale learns "
+                f"next to nothing. Received: {scaled[0]!r}. Pass the optimizer itself, without LossScaleOptimizer and "
+                "loss_scale_factor."
+            )
+
+    def checked(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a batch as float32 images and int32 labels, whose ranges the graph checks.
+
+        Under XLA, which has no assertions, images out of range become NaN, and with them the loss.
+        """
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if labels is None or weights is not None:
+            raise UsageError(
+                "A step takes images and one label for each, which all weigh the same. Received: "
+                f"{'no labels' if labels is None else 'weights of samples'}."
+            )
+        images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+        if not images.dtype.is_floating:
+            raise UsageError(
+                f"{_IMAGES} and be floating point. Received: {images.dtype.name}. "
+                "Scale bytes first: x.astype('float32') / 255."
+            )
+        images = tf.cast(images, tf.float32)
+        inside = tf.reduce_all((images >= 0) & (images <= 1))  # which NaN is not
+        low, high = tf.reduce_min(images), tf.reduce_max(images)
+        checks = [tf.debugging.Assert(inside, [_IMAGES, low, high])]
+        if labels.dtype.is_integer:
+            wide = tf.cast(labels, tf.float64)  # where no integer wraps around
+            known = tf.reduce_all((wide >= 0) & (wide <= _LARGEST))
+            checks.append(tf.debugging.Assert(known, [_LABELS, tf.reduce_min(labels), tf.reduce_max(labels)]))
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            images = tf.where(inside, images, np.nan) if self.jit_compile else tf.identity(images)
+            return images, tf.cast(labels, tf.int32) if labels.dtype.is_integer else labels
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Raises what a step has found wrong with its batch as a `UsageError`."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        text = str(error)
+        for found, advice in (
+            (_IMAGES, "Put any normalisation into the model, so that eps keeps its meaning in pixels."),
+            (_LABELS, "Renumber the classes, and drop images without a label."),
+        ):
+            if values := re.search(rf"{re.escape(found)}['\]]*\s+\[?([^\s\]]+)\]?\s+\[?([^\s\]]+)", text):
+                raise UsageError(f"{found}. Received: values from {values[1]} to {values[2]}. {advice}") from None
+        if label := re.search(r"label value of (\S+) which is outside the valid range of \[0, (\d+)\)", text):
+            raise UsageError(
+                f"Labels must be below the number of classes, {label[2]}. Received: a label {label[1]}. "
+                "Is this the model of another dataset?"
+            ) from None
+        raise
