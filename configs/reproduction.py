@@ -2,6 +2,7 @@
 
 - `reproduction`: the paper's settings, for machines with GPUs.
 - `reproduction:cpu`: on parts of CIFAR-10, CIFAR-100 and MNIST with small networks, about an hour a table on two cores.
+- `reproduction:dynamics`: searches alone, of more steps, on images of 16x16 of CIFAR-10 and MNIST; an hour or two.
 - `reproduction:smoke`: every step once on digits, in minutes.
 - `reproduction:printed`, `reproduction:cpu-printed`, ...: with the constraint to the paper's letter.
 
@@ -28,14 +29,17 @@ _SMALL = {
     "train.batch_size": 32,
     "train.held_out": 100,
 }
+_DYNAMICS = {**_SMALL, "data.image_size": 16, "search.epochs": 25, "search.warmup_epochs": 5}
 
 
 def get_config(scale: str = "paper") -> ConfigDict:
     names = ("digits",) if scale.startswith("smoke") else ("cifar10", "cifar100", "mnist")
-    small = {"paper": {}, "cpu": _SMALL, "smoke": SMOKE}
+    small = {"paper": {}, "cpu": _SMALL, "dynamics": _DYNAMICS, "smoke": SMOKE}
     config = ConfigDict()
-    config.exhibits = ()  # table1, ..., table5, figure2, figure3
-    config.datasets = names  # of Table 4; everything else is of the first
+    config.exhibits = (
+        ("dynamics",) if scale.startswith("dynamics") else ()
+    )  # table1, ..., figure3, dynamics; all if empty
+    config.datasets = ("cifar10", "mnist") if scale.startswith("dynamics") else names  # of Table 4 and dynamics
     config.networks = ()  # your own, as NAME=PATH: genotypes' .json files, trained .keras files or SavedModels
     for name in names:
         settings = paper_settings()

@@ -7,6 +7,9 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
+from ml_collections import ConfigDict
+
+from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import Sweep
 from racl_tf.files import write_json, write_text
@@ -14,6 +17,8 @@ from racl_tf.reporting import draw_genotype, plot_sweeps
 from racl_tf.reporting.paper_table import Measured, PaperTable
 from racl_tf.reporting.paper_table_plot import plot_paper_table
 from racl_tf.reproduction import paper
+from racl_tf.reproduction.dynamics import NOTES as DYNAMICS_NOTES
+from racl_tf.reproduction.dynamics import Dynamics, courses_of, courses_table, plot_courses
 from racl_tf.reproduction.experiment_store import ExperimentStore, made_by, wall_time
 from racl_tf.reproduction.paper_tables import (
     CLEAN,
@@ -75,6 +80,8 @@ def make(exhibit: Exhibit, stores: Mapping[str, ExperimentStore], base: pathlib.
     _LOGGER.info("%s", exhibit.title)
     if isinstance(exhibit, Table):
         return _make_table(exhibit, stores, base)
+    if isinstance(exhibit, Dynamics):
+        return _make_dynamics(exhibit, stores, base)
     return _make_curves(exhibit, stores, base) if isinstance(exhibit, Curves) else _make_drawings(exhibit, stores, base)
 
 
@@ -175,6 +182,24 @@ def _make_drawings(drawings: Drawings, stores: Mapping[str, ExperimentStore], ba
     return base.with_suffix(".md")
 
 
+def _make_dynamics(figure: Dynamics, stores: Mapping[str, ExperimentStore], base: pathlib.Path) -> pathlib.Path:
+    folders = {
+        (dataset, title): stores[dataset].search_folder(system) / file_names.SEARCH
+        for (dataset, title), system in figure.systems.items()
+    }
+    for (dataset, title), system in figure.systems.items():
+        _LOGGER.info("Searching on %s: %s.", dataset, title)
+        stores[dataset].genotype(system)
+        parts = []
+        for name, courses in courses_of(figure, folders):
+            if courses:
+                picture = base.with_name(f"{base.name}_{name}.png")
+                plot_courses(courses, picture)
+                parts += [f"### {name}", f"![searches on {name}]({picture.name})", courses_table(courses)]
+        _write_page(figure, parts, stores, base)
+    return base.with_suffix(".md")
+
+
 def _write_page(
     exhibit: Exhibit, parts: Sequence[str], stores: Mapping[str, ExperimentStore], base: pathlib.Path
 ) -> None:
@@ -198,6 +223,8 @@ def notes_of(exhibit: Exhibit, stores: Mapping[str, ExperimentStore]) -> tuple[s
             "Over eps the attacks' steps grow with eps, and an image that falls at one eps counts as fallen at all "
             "larger ones; over steps it counts as fallen from its first misclassified step on."
         )
+    if isinstance(exhibit, Dynamics):
+        notes += DYNAMICS_NOTES
     if versions := made_by(path for kept in folders.values() for path in kept):
         notes.append(f"Made by {versions}.")
     return tuple(notes)
@@ -207,7 +234,7 @@ def _folders(exhibit: Exhibit, dataset: str, store: ExperimentStore) -> Iterable
     """Yields the folders of all that is searched, trained and attacked on a data set for an exhibit."""
     for system in (system for name, system in systems_of(exhibit) if name == dataset):
         runs = store.run_folders(system)
-        if isinstance(exhibit, Drawings):
+        if isinstance(exhibit, Drawings | Dynamics):
             yield from runs[:-1]  # whose cells are not trained
         else:
             yield from runs
@@ -223,7 +250,6 @@ def _folders(exhibit: Exhibit, dataset: str, store: ExperimentStore) -> Iterable
 def sizes(store: ExperimentStore) -> str:
     """Returns the settings that figures depend on: of the data, of search and training, of the threat."""
     search, train, attack = store.config.search, store.config.train, store.config.attack
-    target = f"{search.reduction:g} nats below the start" if search.target is None else f"of {search.target:g} nats"
     own = {"cells": train.cells, "channels": train.channels}
     network = " and ".join(f"{size} {name}" for name, size in own.items() if size is not None)
     return (
@@ -231,10 +257,20 @@ def sizes(store: ExperimentStore) -> str:
         f"search with {search.cells} cells of {search.channels} channels for {search.epochs} epochs, batches of "
         f"{search.batch_size}, learning rates {search.learning_rate:g} of weights and "
         f"{search.architecture_learning_rate:g} of the architecture; its constraint, where a row says nothing else, as "
-        f"an {search.form} with eta {search.eta:g}, rho {search.rho:g} and a target {target}; training for "
+        f"an {search.form} with eta {search.eta:g}, rho {search.rho:g} and a target {_target(search)}; training for "
         f"{train.epochs} epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; "
         f"{attack.norm} with eps {attack.eps:.4g} and steps of {attack.step_size:.4g}, in MIM and PGD-10 of eps/10"
     )
+
+
+def _target(search: ConfigDict) -> str:
+    if search.target is not None:
+        return f"of {search.target:g} nats"
+    if search.node_reduction is not None:
+        return f"{search.node_reduction:g} nats a node below the start"
+    if search.reduction is not None:
+        return f"{search.reduction:g} nats below the start"
+    return f"below the start by {search.strictness:.0%} of what choice alone can reach"
 
 
 def _percent(share: float, interval: tuple[float, float]) -> Measured:

@@ -1,4 +1,4 @@
-"""What the paper shows, as what has to be measured for it: Tables 1 to 5, Figures 2 and 3.
+"""What the paper shows, as what has to be measured for it: Tables 1 to 5, Figures 2 and 3; and how searches move.
 
 A table is a mapping from its places to cells, and a cell says which system is attacked, how, and on which data set.
 Nothing here computes; `racl_tf.reproduction.pages` does. A user's own systems take part in every exhibit that fits
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from racl_tf.reproduction import paper
+from racl_tf.reproduction.dynamics import Dynamics, dynamics
 from racl_tf.reproduction.system import System
 
 PARAMETERS, CLEAN = "parameters", "clean"
@@ -62,7 +63,7 @@ class Drawings:
     systems: Mapping[str, System]
 
 
-Exhibit = Table | Curves | Drawings
+Exhibit = Table | Curves | Drawings | Dynamics
 
 SEARCHED = System("RACL, searched here")
 # At its own paper's learning rate: at 0.1, the others', it has learned nothing after a few epochs.
@@ -187,6 +188,7 @@ EXHIBITS: Mapping[str, Callable[[Sequence[str], Sequence[System]], Exhibit]] = M
         "table5": table_5,
         "figure2": figure_2,
         "figure3": figure_3,
+        "dynamics": dynamics,
     }
 )
 """The exhibits by name; each takes the names of the data sets, the main one first, and a user's own systems."""
@@ -199,6 +201,8 @@ def systems_of(*exhibits: Exhibit) -> Iterator[tuple[str, System]]:
         if isinstance(exhibit, Table):
             cells = exhibit.cells.values()
             parts = [(cell.dataset, system) for cell in cells for system in (cell.source, cell.system) if system]
+        elif isinstance(exhibit, Dynamics):
+            parts = [(dataset, system) for (dataset, _), system in exhibit.systems.items()]
         else:
             parts = [(exhibit.dataset, system) for system in exhibit.systems.values()]
         for part in parts:

@@ -244,11 +244,15 @@ def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     assert "512 training and 100 test images" in first
     assert "linf with eps 0.1 and steps of 0.025" in first
     assert "took 0 min so far" in first
-    assert "as an equality with eta 0.9, rho 0.001 and a target 6 nats below the start" in first
+    assert "as an inequality with eta 0.9, rho 0.001 and a target below the start by 50% of what choice" in first
     paper = FakeLab()
     paper.config.train.update({"cells": None, "channels": None})
     paper.config.search.target = -2.5
     assert "a target of -2.5 nats" in sizes(paper)
+    paper.config.search.update({"target": None, "reduction": 6.0})
+    assert "a target 6 nats below the start" in sizes(paper)
+    paper.config.search.update({"reduction": None, "node_reduction": 0.5})
+    assert "a target 0.5 nats a node below the start" in sizes(paper)
     assert "networks of their own size" in sizes(paper)
     assert "networks of 3 cells and 4 channels" in first
 
