@@ -1,9 +1,14 @@
 """Attacks a model on test images: prints a table, writes outcomes.npz and results.json to WORKDIR/evaluate."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
 
-from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import ATTACKS, MODEL, THREAT
+from typing import TYPE_CHECKING
+
+from racl_tf import file_names
+from racl_tf.runs.command_line import run_program, wrote
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
@@ -12,11 +17,19 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     evaluation, masking = run_evaluation(config, workdir)
     print(f"\n{evaluation}")
     if masking is not None:
-        print(masking)
+        print(f"{masking.summary()}\n")
+    wrote(workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES)
+    if not config.evaluate.model:
+        print(f"Next: racl-export --workdir={workdir}")
 
 
 def run() -> None:
-    run_program(evaluate, __doc__, config="cifar10", setting_flags=MODEL | THREAT | ATTACKS)
+    run_program(
+        evaluate,
+        __doc__,
+        steps=("search", "train", "evaluate"),
+        setting_flags=lambda flags: flags.MODEL | flags.THREAT | flags.IMAGES | flags.ATTACKS,
+    )
 
 
 if __name__ == "__main__":

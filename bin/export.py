@@ -1,8 +1,13 @@
 """Exports the trained network as a SavedModel with signatures: writes WORKDIR/saved_model."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf.runs.command_line import run_program
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def export(config: ConfigDict, workdir: str) -> None:
@@ -13,7 +18,7 @@ def export(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(export, __doc__, config="cifar10:cpu")
+    run_program(export, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT)
 
 
 if __name__ == "__main__":

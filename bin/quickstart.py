@@ -1,9 +1,14 @@
 """Does all of it on small real images: search, adversarial training, attack, export."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf import file_names
 from racl_tf.runs.command_line import run_program
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def quickstart(config: ConfigDict, workdir: str) -> None:
@@ -22,7 +27,13 @@ def quickstart(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(quickstart, __doc__, config="digits")
+    run_program(
+        quickstart,
+        __doc__,
+        config="digits",
+        steps=("search", "train", "evaluate"),
+        setting_flags=lambda flags: flags.THREAT,
+    )
 
 
 if __name__ == "__main__":

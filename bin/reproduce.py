@@ -3,10 +3,14 @@
 Settings are by data set: --config.cifar10.train.epochs=3.
 """
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import REPRODUCTION
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def reproduce(config: ConfigDict, workdir: str) -> None:
@@ -17,7 +21,7 @@ def reproduce(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(reproduce, __doc__, config="reproduction:cpu", setting_flags=REPRODUCTION)
+    run_program(reproduce, __doc__, config="reproduction:cpu", setting_flags=lambda flags: flags.REPRODUCTION)
 
 
 if __name__ == "__main__":

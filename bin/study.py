@@ -1,9 +1,13 @@
 """Compares ways to search over several seeds: prints and writes WORKDIR/study.md, with study.png and study.json."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from racl_tf.runs.command_line import run_program
-from racl_tf.runs.flags import STUDY
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def study(config: ConfigDict, workdir: str) -> None:
@@ -13,7 +17,7 @@ def study(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(study, __doc__, config="study:cpu", setting_flags=STUDY)
+    run_program(study, __doc__, config="study:cpu", setting_flags=lambda flags: flags.STUDY)
 
 
 if __name__ == "__main__":

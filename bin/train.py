@@ -1,18 +1,26 @@
 """Trains the searched network (or --config.train.network) under a defence: writes WORKDIR/train."""
 
-from ml_collections import ConfigDict
+from __future__ import annotations
 
-from racl_tf.runs.command_line import run_program
+from typing import TYPE_CHECKING
+
+from racl_tf import file_names
+from racl_tf.runs.command_line import run_program, wrote
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def train(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.train import run_training
 
-    print(run_training(config, workdir))
+    run_training(config, workdir)
+    wrote(workdir, file_names.TRAIN, file_names.BEST_NETWORK, file_names.HISTORY, file_names.TRAIN_PICTURE)
+    print(f"Next: racl-evaluate --workdir={workdir}")
 
 
 def run() -> None:
-    run_program(train, __doc__, config="cifar10:cpu")
+    run_program(train, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT | flags.TRAIN)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,26 @@ class UsageError(ValueError):
     """Something that was asked for cannot be done; the message says what was received and what to do.
 
     Programs print the message as one paragraph and exit with status 1; every other
-    exception is a defect and keeps its traceback.
+    exception is a defect and keeps its traceback. Of a message that is longer than a paragraph the middle is left out.
+
+    >>> len(str(UsageError("9" * 10_000)))
+    1000
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(shortened(str(message), 1000))
+
+
+def shortened(text: str, most: int) -> str:
+    """Returns a text, without its middle if it has more characters than `most`.
+
+    >>> shortened("a long text", 9)
+    'a l...ext'
+    """
+    if len(text) <= most:
+        return text
+    tail = (most - 3) // 4 if most > 100 else (most - 3) // 2
+    return f"{text[: most - 3 - tail]}...{text[-tail:]}"
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import check_takes_floats, probability_head
-from racl_tf.errors import UsageError
+from racl_tf.attacks.checks import check_single, check_takes_floats, probability_head
+from racl_tf.errors import UsageError, shortened
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -47,7 +47,7 @@ def export_saved_model(
     ...     sorted(served.signatures["serving_default"](images=tf.zeros((5, 8, 8, 3))))
     ['class', 'class_name', 'logits', 'probabilities']
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.exists():
         raise UsageError(f"Cannot export to {os.fspath(path)!r}: it exists. Remove it or choose another path.")
     shape = _input_shape(model, input_shape)
@@ -86,12 +86,16 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
         UsageError: there is no SavedModel at the path.
     """
     try:
-        served = tf.saved_model.load(path)
-    except OSError as error:
-        raise UsageError(f"Cannot load a SavedModel from {os.fspath(path)!r}: {error}") from None
-    images = tf.cast(images, tf.float32)
-    logits = served.signatures["logits"](images=images)["logits"]
-    return float(tf.reduce_max(tf.abs(logits - tf.cast(model(images, training=False), tf.float32))))
+        served = tf.saved_model.load(Path(path).expanduser())
+        logits = served.signatures["logits"](images=tf.cast(images, tf.float32))["logits"]
+    except Exception as error:  # what damaged bytes raise is of a dozen kinds
+        raise UsageError(
+            f"Cannot load a SavedModel from {os.fspath(path)!r}: {shortened(' '.join(str(error).split()), 400)} "
+            "Remove the folder to have it exported again."
+        ) from None
+    return float(
+        tf.reduce_max(tf.abs(logits - tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)))
+    )
 
 
 def holds_weights(path: str | os.PathLike[str], model: keras.Model) -> bool:
@@ -137,7 +141,7 @@ def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
     """Returns the number of classes of a model that gives logits, judged by its outputs for noise."""
 
     def outputs_of(images: np.ndarray) -> np.ndarray:
-        return np.asarray(tf.cast(model(images, training=False), tf.float32))
+        return np.asarray(tf.cast(check_single(model(images, training=False)), tf.float32))
 
     check_takes_floats(model)
     outputs = outputs_of(np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32))

@@ -33,6 +33,7 @@ SAMPLING_TEXT = "choice.txt"  # the same as tables
 # In `train`.
 BEST_NETWORK = "best.keras"  # the network of the best epoch
 FINISHED = "finished.json"  # which epoch that is; there once the training is finished
+TRAIN_PICTURE = "train.png"  # how the epochs went, as curves
 
 # In `sweep`, besides a table for each curve.
 SWEEP_STEPS = "steps"  # the outcomes of the sweep over steps, a folder; those over eps have their attacks' names

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from racl_tf.errors import UsageError, unknown
+from racl_tf.errors import UsageError, shortened, unknown
 
 
 def paper_settings() -> ConfigDict:
@@ -71,6 +71,7 @@ def paper_settings() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.network = ""  # a name (racl, resnet18, ...) or a genotype's .json file; the searched one if empty
+    config.train.initial = placeholder(str)  # a .keras file of the same network, whose weights training begins with
     config.train.channels = placeholder(
         int
     )  # of the first nodes or blocks; the network's own (36 of cells) if not given
@@ -91,7 +92,7 @@ def paper_settings() -> ConfigDict:
 
     config.evaluate = ConfigDict()
     config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
-    config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white
+    config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
     config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
     config.evaluate.batch_size = 128
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
@@ -102,7 +103,7 @@ def paper_settings() -> ConfigDict:
     config.sweep.steps = (1, 2, 5, 10, 20, 50, 100)  # of PGD, at the threat's radius
 
     config.transfer = ConfigDict()  # attacks crafted on one model and shown to others
-    config.transfer.models = ()  # as NAME=PATH
+    config.transfer.models = ()  # as NAME=PATH, or NAME=PATH@LOW,HIGH with the model's inputs for black and white
     config.transfer.sources = ()  # names of the models that are attacked; all if empty
     config.transfer.attack = "pgd20"
 
@@ -155,12 +156,24 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
             if isinstance(part, ConfigDict):
                 check_settings(part, f"{prefix}{name}.")
         return
+    if math.isnan(config.attack.eps):
+        raise UsageError(
+            f"No radius is usual on {config.data.name!r} in the norm {config.attack.norm!r}. Give one: --eps=0.5."
+        )
     for names, (fits, expected) in _RANGES.items():
         for name in names.split():
             section, _, field = name.rpartition(".")
             value = (config[section] if section else config)[field]
+            if isinstance(value, int) and value > _LARGEST:
+                raise UsageError(
+                    f"{prefix}{name} must be at most {_LARGEST}. Received: {prefix}{name}={shortened(repr(value), 40)}"
+                )
             if value is not None and not fits(value):
                 raise UsageError(f"{prefix}{name} must be {expected}. Received: {prefix}{name}={value!r}.")
+    if config.attack.norm == "l2" and config.attack.eps == 8 / 255:
+        raise UsageError(
+            f"In L2, a radius of 8/255 changes nothing that can be seen. Give another, such as {prefix}attack.eps=0.5."
+        )
     search = config.search
     given = [name for name in ("node_reduction", "reduction", "target") if search[name] is not None]
     if len(given) > 1:
@@ -173,10 +186,11 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
         )
 
 
+_LARGEST = 2**31 - 1
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "search.channels search.cells search.partial search.epochs search.batch_size train.channels train.cells "
     "train.growth train.epochs train.batch_size train.attack_steps train.held_out train.validation_steps "
-    "evaluate.batch_size data.train_size data.test_size data.image_size choose.samples choose.images": (
+    "evaluate.batch_size data.train_size data.test_size data.image_size choose.samples choose.images study.seeds": (
         lambda value: value > 0,
         "a positive integer",
     ),
@@ -231,6 +245,22 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
         "attack.step_size": 0.025,
     },
 }
+
+_L2_EPS: Mapping[str, float] = {"cifar10": 0.5, "cifar100": 0.5, "mnist": 2.0, "digits": 0.5}
+
+
+def usual_threat(name: str, norm: str) -> float:
+    """Returns the radius by which robustness on a data set is usually measured: in L-infinity, 8/255 if not known.
+
+    In L2 it is NaN if not known, since it depends on the size of images.
+
+    >>> usual_threat("mnist", "linf") * 255, usual_threat("cifar10", "l2")
+    (76.5, 0.5)
+    """
+    if norm == "l2":
+        return _L2_EPS.get(name, math.nan)
+    return DATASETS.get(name, {}).get("attack.eps", 8 / 255)
+
 
 #: Two CPU cores: a smaller supernet and network, fewer images and epochs. With fewer steps, mu needs a larger
 #: learning rate to move as far, and theta a larger rho.

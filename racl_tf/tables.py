@@ -6,6 +6,8 @@ depend on how they are shown.
 """
 
 import io
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-_WIDTH = 120  # characters of a line at most
+_WIDTH = 120  # characters of a line at most, and fewer in a narrower terminal
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,22 @@ class TextTable:
             table.add_column(heading, justify="left" if heading in self.left else "right")
         for row in self.rows:
             table.add_row(*row)
-        console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_jupyter=False)
+        width = min(_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
+        console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
         with console.capture() as capture:
             console.print(table)
         return capture.get()
+
+
+def format_radius(eps: float) -> str:
+    """Returns a radius as people write it: a short decimal number, or a fraction of 255.
+
+    >>> format_radius(0.1), format_radius(8 / 255), format_radius(76.5 / 255), format_radius(0.12345)
+    ('0.1', '8/255', '0.3', '0.1235')
+    """
+    short, level = f"{eps:.4g}", eps * 255
+    exact = abs(float(short) - eps) < 1e-9
+    return short if exact or abs(level - round(level)) > 1e-6 or not level else f"{round(level)}/255"
 
 
 def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,6 +1,7 @@
 """The checks of what a user hands to an attack, made eagerly and with messages that say what to do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,6 +42,25 @@ def check_images(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         wrong = y.min() if y.min() < 0 else y.max()
         raise UsageError(f"Labels must not be negative, nor beyond the integers of 32 bits. Received: {wrong}.")
     return x.astype(np.float32), y.astype(np.int32)
+
+
+class OutputsError(UsageError):
+    """A model gives something else than logits, whatever images it is shown."""
+
+
+def check_single(outputs: Any) -> Any:
+    """Returns the outputs of a model.
+
+    Raises:
+        OutputsError: there are several of them, by name or in a list.
+    """
+    if isinstance(outputs, dict | list | tuple):
+        names = ", ".join(map(repr, outputs)) if isinstance(outputs, dict) else f"{len(outputs)} of them"
+        raise OutputsError(
+            f"A model must give its logits alone, not outputs in a {type(outputs).__name__}. Received: {names}. "
+            "Take the logits out: keras.Model(model.inputs, model.output[...])."
+        )
+    return outputs
 
 
 def check_outputs(rows: np.ndarray) -> None:

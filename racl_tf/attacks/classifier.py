@@ -11,9 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import check_outputs, check_takes_floats, computes_in_float16, probability_head
+from racl_tf.attacks.checks import (
+    OutputsError,
+    check_outputs,
+    check_single,
+    check_takes_floats,
+    computes_in_float16,
+    probability_head,
+)
 from racl_tf.attacks.digest import digest
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, shortened
 
 _ALIKE = 0.05  # relative difference of logits that rounding may make in batches of other sizes
 _TINY = np.finfo(np.float32).tiny
@@ -29,17 +36,19 @@ class Classifier:
     Arguments:
         model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
             outputs (N, classes).
-        bounds: the model's inputs for black and for white, such as (0, 255) or (-1, 1).
+        bounds: the model's inputs for black and for white, such as (-1, 1); by default (0, 255) of a Keras model that
+            begins with a Rescaling of bytes, else (0, 1).
 
     Raises:
         UsageError: for a model that cannot be called or takes integers, or bounds that are not two rising numbers.
     """
 
     def __init__(
-        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] = (0, 1)
+        self, model: keras.Layer | Callable[[tf.Tensor], tf.Tensor], *, bounds: tuple[float, float] | None = None
     ) -> None:
         if not callable(model):
             raise UsageError(f"A classifier is a Keras model or a function. Received: {type(model).__name__}.")
+        bounds = own_bounds(model) if bounds is None else bounds
         if not (len(bounds) == 2 and -np.inf < bounds[0] < bounds[1] < np.inf):
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
         check_takes_floats(model)
@@ -47,14 +56,19 @@ class Classifier:
         self._in_float16 = computes_in_float16(model)
         self.bounds = bounds
         self.probabilities = ""  # or "softmax" or "sigmoid", the head that makes probabilities of logits
+        shape = getattr(model, "input_shape", None)
+        self._rank = len(shape) if isinstance(shape, tuple) else None
         self._classes: dict[tuple[int, ...], int] = {}
         self._graphs: dict[Any, Callable[..., Any]] = {}
+        self.said: set[str] = set()  # what the user was told of this model, once
 
     def logits_of(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the logits (B, K), float32, of images (B, ...) in [0, 1]; graph code."""
         low, high = self.bounds
         inputs = x if (low, high) == (0, 1) else low + (high - low) * x
-        outputs = tf.cast(self._outputs(inputs), tf.float32)
+        if self._rank == 3 and x.shape.rank == 4 and x.shape[-1] == 1:
+            inputs = inputs[..., 0]  # of a model whose images have no axis of channels
+        outputs = tf.cast(check_single(self._outputs(inputs)), tf.float32)
         if not self.probabilities:
             return outputs
         logs = tf.math.log(tf.maximum(outputs, _TINY))
@@ -79,10 +93,10 @@ class Classifier:
             images = np.concatenate([x[:1], 0 * x[:1], 0 * x[:1] + 1])
             try:
                 rows = self.logits(images)
+            except OutputsError:
+                raise
             except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-                reason = re.split(r"Arguments received|Received args", re.sub(r"\x1b\[\d+m", "", str(error)))[0]
-                reason = " ".join(reason.split())
-                raise UsageError(f"The model does not take images of shape {shape}. {reason}") from None
+                raise UsageError(f"The model does not take images of shape {shape}. {_reason(error)}") from None
             check_outputs(rows)
             if not self.probabilities and (head := probability_head(self.logits, rows, shape)):
                 warnings.warn(
@@ -154,6 +168,22 @@ class Classifier:
         return self._graphs[key]
 
 
+def own_bounds(model: object) -> tuple[float, float]:
+    """Returns the bounds that a model shows by itself: (0, 255) if its first layer scales bytes, else (0, 1).
+
+    >>> own_bounds(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 127.5, offset=-1)]))
+    (0, 255)
+    """
+    while isinstance(model, keras.Model):
+        layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        model = layers[0] if layers else None
+    if isinstance(model, keras.layers.Rescaling):
+        scale, offset = np.asarray(model.scale), np.asarray(model.offset)
+        if np.allclose(255 * scale + offset, 1, atol=0.02) and np.all(np.isin(offset, (0, -1))):
+            return 0, 255
+    return 0, 1
+
+
 _classifiers: weakref.WeakKeyDictionary[keras.Layer, Classifier] = weakref.WeakKeyDictionary()
 
 
@@ -167,13 +197,27 @@ def as_classifier(model: keras.Layer | Classifier) -> Classifier:
         return model
     if not isinstance(model, keras.Layer):
         raise UsageError(
-            f"Only a Keras model or a Classifier can be attacked. Received: {type(model).__name__}. "
+            f"Only a model of Keras 3 or a Classifier can be attacked. Received: {_kind(model)}. "
             "Wrap a function from images to logits: Classifier(function). "
             "Inside a TensorFlow graph of your own, use Attack.perturb."
         )
     if model not in _classifiers:
         _classifiers[model] = Classifier(weakref.proxy(model))  # which keeps no model alive
     return _classifiers[model]
+
+
+def _kind(model: object) -> str:
+    """Returns the name of a model's type, with where it is from if that is another Keras."""
+    home = type(model).__module__.partition(".")[0]
+    return f"{type(model).__name__} of {home}" if home.endswith("keras") else type(model).__name__
+
+
+def _reason(error: Exception) -> str:
+    """Returns what a model says of images that it does not take, in a paragraph."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    text = re.split(r"Arguments received|Received args|\[\[\{\{|\[Op:", text)[0]
+    text = re.sub(r"^.*?(?:defined at|most recent call last|stack traces unavailable).*\n", "", text, flags=re.S)
+    return shortened(" ".join(text.split()), 400)
 
 
 def _logits(_: None, logits_of: Callable[[tf.Tensor], tf.Tensor], arrays: dict[str, tf.Tensor]) -> tf.Tensor:

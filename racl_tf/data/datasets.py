@@ -1,5 +1,6 @@
 """Datasets by name: scikit-learn's digits, TFDS, folders of images and .npz archives, all as one value."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from racl_tf.data.tfds_source import WELL_KNOWN, read_tfds
 
 
 def load_dataset(
-    name: str,
+    name: str | os.PathLike[str],
     *,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
     image_size: ImageSize | None = None,
@@ -44,7 +45,8 @@ def load_dataset(
     >>> digits.input_shape, digits.num_classes, len(digits.train), len(digits.test)
     ((8, 8, 1), 10, 100, 359)
     """
-    dataset = _read(name, data_dir, height_and_width(image_size))
+    folder = None if data_dir is None else os.path.expanduser(data_dir)
+    dataset = _read(os.fspath(name), folder, height_and_width(image_size))
     return replace(
         dataset,
         train=_limited(dataset.train, train_size, seed),
@@ -57,13 +59,13 @@ def _read(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Data
         return _read_digits(size)
     if (path := own_files(name)) is None:
         return read_tfds(name, data_dir, size)
-    return read_archive(path, size) if name.endswith(".npz") else read_folder(path, size)
+    return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size)
 
 
 def own_files(name: str) -> Path | None:
     """Returns the path that a data set's name is, of an archive or a folder; None where it is a name."""
-    own = name.endswith(".npz") or (name not in WELL_KNOWN and Path(name).is_dir())
-    return Path(name) if own else None
+    path = Path(name).expanduser()
+    return path if path.suffix == ".npz" or (name not in WELL_KNOWN and path.is_dir()) else None
 
 
 def _read_digits(size: tuple[int, int] | None) -> Dataset:

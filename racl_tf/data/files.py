@@ -3,7 +3,6 @@
 import functools
 import os
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from racl_tf.data.image_set import Dataset, ImageSet, as_labels
 from racl_tf.data.resizing import resize, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
+from racl_tf.files import load_arrays
 
 _UNREADABLE = (
     "BUFR",
@@ -38,11 +38,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
     Raises:
         UsageError: the file cannot be read, lacks an array, or holds arrays that are no `ImageSet`.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"Cannot read {path} as an .npz file of plain arrays: {error}") from error
+    arrays = load_arrays(path)
     has_test = bool({"x_test", "y_test"} & arrays.keys())
     needed = ["x", "y", *(["x_test", "y_test"] if has_test else [])]
     if missing := [key for key in needed if key not in arrays]:
@@ -195,5 +191,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, SyntaxError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # what damaged bytes raise is of a dozen kinds
         raise UsageError(f"Cannot read the image {path}: {error}. Repair or remove it.") from error

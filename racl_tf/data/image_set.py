@@ -130,7 +130,7 @@ def _check_images(x: np.ndarray) -> None:
         raise UsageError(f"Expected images in [0, 1]. Received NaN in {np.isnan(x).any((1, 2, 3)).sum()} of {len(x)}.")
     if low < 0 or high > 1:
         raise UsageError(
-            f"Expected float images in [0, 1]. Received values from {low:g} to {high:g}: divide by the largest "
+            f"Expected float images in [0, 1]. Received values from {low} to {high}: divide by the largest "
             "possible value, pass uint8 for 0..255, and leave normalisation to the network."
         )
 

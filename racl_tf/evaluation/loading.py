@@ -7,11 +7,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from racl_tf.attacks import Classifier
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, shortened
 from racl_tf.networks.loading import load_network
 
 
-def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] = (0, 1)) -> Classifier:
+def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] | None = None) -> Classifier:
     """Returns the classifier in a `.keras` or `.h5` file or in a SavedModel's folder.
 
     A SavedModel gives its outputs by the signature "logits" or "serving_default", which must take one input and
@@ -19,7 +19,7 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
 
     Arguments:
         path: of the file or folder. Nothing in it is run but its graph: Keras files with lambda layers are refused.
-        bounds: the model's inputs for black and for white.
+        bounds: the model's inputs for black and for white; by default as `Classifier` has them.
 
     Raises:
         UsageError: there is no such file, or it holds no model of this kind.
@@ -35,8 +35,9 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
 def _signature(path: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
     try:
         loaded = tf.saved_model.load(path)
-    except OSError as error:
-        raise UsageError(f"{os.fspath(path)!r} is not the folder of a SavedModel: {error}") from None
+    except Exception as error:  # what damaged bytes raise is of a dozen kinds
+        reason = shortened(" ".join(str(error).split()), 500)
+        raise UsageError(f"{os.fspath(path)!r} is not the folder of a SavedModel: {reason}") from None
     signatures = loaded.signatures
     name = next((name for name in ("logits", "serving_default") if name in signatures), None)
     if name is None:
@@ -44,17 +45,40 @@ def _signature(path: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
             f"The SavedModel {os.fspath(path)!r} has no signature 'logits' or 'serving_default'. "
             f"It has: {', '.join(signatures) or 'none'}."
         )
-    serve = signatures[name]
-    inputs, outputs = serve.structured_input_signature[1], serve.structured_outputs
+    inputs, outputs = signatures[name].structured_input_signature[1], signatures[name].structured_outputs
     output = "logits" if "logits" in outputs else next(iter(outputs))
     if len(inputs) != 1 or (len(outputs) != 1 and output != "logits"):
         raise UsageError(
             f"The signature {name!r} of {os.fspath(path)!r} must take one input and give one output or 'logits'. "
             f"It takes {', '.join(inputs)} and gives {', '.join(outputs)}."
         )
-    (argument,) = inputs
+    ((argument, spec),) = inputs.items()
+    if not spec.dtype.is_floating:
+        raise UsageError(
+            f"The signature {name!r} of {os.fspath(path)!r} takes {spec.dtype.name}, through which no gradient flows. "
+            "Export the model with float32 inputs."
+        )
+
+    def serve(images: tf.Tensor) -> tf.Tensor:
+        outputs = loaded.signatures[name](**{argument: images})  # `loaded` keeps the variables alive
+        return tf.cast(outputs[output], tf.float32)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
-        return loaded.signatures[name](**{argument: images})[output]  # `loaded` keeps the variables alive
+        images = tf.cast(images, spec.dtype)
+        if spec.shape.rank == 3 and images.shape.rank == 4 and images.shape[-1] == 1:
+            images = images[..., 0]  # of a model whose images have no axis of channels
+        if spec.shape.rank is None:
+            images = tf.reshape(images, tf.shape(images))  # through which the gradient has a shape again
+        size = spec.shape[0] if spec.shape.rank else None
+        return serve(images) if size is None else _in_pieces(serve, images, size)
 
     return logits
+
+
+def _in_pieces(serve: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns the outputs for images that are served so many at a time, the last piece filled up with zeros."""
+    count, shape = tf.shape(images)[0], images.shape[1:]
+    pieces = (count + size - 1) // size
+    filled = tf.pad(images, [[0, pieces * size - count], *[[0, 0]] * len(shape)])
+    outputs = tf.map_fn(serve, tf.reshape(filled, [pieces, size, *shape]), fn_output_signature=tf.float32)
+    return tf.reshape(outputs, [pieces * size, outputs.shape[-1]])[:count]

@@ -27,6 +27,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation.masking_report import MaskingCheck, MaskingReport
 from racl_tf.evaluation.results import Evaluation
 from racl_tf.evaluation.robustness import evaluate
+from racl_tf.evaluation.task import as_images
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -183,6 +184,7 @@ def _draw(data: Data, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if images < 1:
         raise UsageError(f"Received an invalid value for `images`, expected at least 1. Received: {images}.")
     shuffled = np.random.default_rng(seeding.derive(seed, "masking")).permutation
+    data = as_images(data)
     if isinstance(data, tuple):
         x, y = check_images(*data)
         index = shuffled(len(y))[:images]

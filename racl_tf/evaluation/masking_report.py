@@ -109,5 +109,15 @@ class MaskingReport(Result):
             caption="\n".join(f"{name}: {self[name].meaning}" for name in self.suspicious),
         )
 
+    def summary(self) -> str:
+        """Returns the suspicious checks alone, each with what to do about it, or that there are none."""
+        if not self.suspicious:
+            return f"No signs of gradient masking: {len(self.checks)} checks on {self.images} images."
+        return "\n".join(
+            f"Gradient masking? {check.count} of {check.images} images {check.measure}. {check.meaning}"
+            for check in self.checks
+            if check.verdict == "suspicious"
+        )
+
     def __str__(self) -> str:
         return str(self.table())

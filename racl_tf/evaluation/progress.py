@@ -14,7 +14,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation.attack_loop import NOT_FOUND, Outcome
 from racl_tf.evaluation.results import AttackOutcomes, Evaluation, Plan
 from racl_tf.evaluation.task import EvaluationTask
-from racl_tf.files import read_arrays, write_arrays
+from racl_tf.files import damaged, read_arrays, write_arrays
 
 
 class EvaluationProgress:
@@ -86,7 +86,11 @@ class EvaluationProgress:
         if not arrays:
             return
         same = str(arrays.get("settings", "")) == str(self._settings)
-        if not same or any(not np.array_equal(arrays[name], values) for name, values in self._images.items()):
+        if same and {"labels", "predictions"} <= arrays.keys():
+            same_images = all(np.array_equal(arrays[name], values) for name, values in self._images.items())
+        elif same:
+            raise damaged(path, "arrays are missing")
+        if not same or not same_images:
             what = "another model or other images" if same else "other attacks, another seed or another version"
             raise UsageError(
                 f"The evaluation in {os.fspath(path.parent)!r} was begun with {what}. Choose another folder."
@@ -103,6 +107,13 @@ class EvaluationProgress:
                 f"The evaluation in {os.fspath(path.parent)!r} was begun with another model: its graph or its weights "
                 "differ, though the clean predictions do not. Choose another folder, or remove this one."
             )
-        for name, outcomes in self._outcomes.items():
-            for now, before in zip(outcomes, AttackOutcomes.from_arrays(arrays, name), strict=True):
+        for name, plan in self.attacks.items():
+            runs = sum(attack.runs(self._task.classes) for attack in plan)
+            most = max(attack.steps for attack in plan)
+            for now, field, (low, high) in zip(
+                self._outcomes[name], AttackOutcomes._fields, ((0, runs), (NOT_FOUND, most)), strict=True
+            ):
+                before = arrays.get(f"{name}/{field}", np.zeros(0))
+                if before.shape != now.shape or before.dtype != now.dtype or before.min() < low or before.max() > high:
+                    raise damaged(path, f"it holds no outcomes of {name}")
                 now[:] = before

@@ -1,6 +1,7 @@
 """What an evaluation found: which images are robust to which attack, and the figures made of that."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -11,11 +12,16 @@ from racl_tf.errors import unknown
 from racl_tf.evaluation.attack_loop import NOT_FOUND
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.result import Result
-from racl_tf.tables import TextTable
+from racl_tf.tables import TextTable, format_radius
 from racl_tf.version import library_versions
 
 WORST_CASE = "worst_case"
 Plan = tuple[Attack, ...]
+
+
+def balls(attacks: Iterable[Attack]) -> tuple[str, ...]:
+    """Returns the balls that attacks stay in, for people: one if they are all alike."""
+    return tuple(dict.fromkeys(f"{attack.norm} eps {format_radius(attack.eps)}" for attack in attacks))
 
 
 class AttackOutcomes(NamedTuple):
@@ -148,7 +154,9 @@ class Evaluation(Result):
                 for attack, left in zip(plan, self.stages(name), strict=True):
                     rows.append((f"  after {attack.title}", str(left), f"{100 * left / len(self.labels):.2f}", "", ""))
         return TextTable(
-            f"{len(self.labels)} images, seed {self.seed}",
+            ", ".join(
+                (f"{len(self.labels)} images", *balls(itertools.chain(*self.attacks.values())), f"seed {self.seed}")
+            ),
             ("attack", "correct", "accuracy %", "95% interval", "success rate %"),
             tuple(rows),
             left=("attack",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import pathlib
 import time
@@ -24,6 +25,7 @@ from racl_tf.evaluation.task import EvaluationTask, prepare_task
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
 
+_LOGGER = logging.getLogger(__name__)
 _SAVE_SECONDS = 30.0
 
 
@@ -49,7 +51,7 @@ def evaluate(
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`, which takes other ranges,
             probabilities and SavedModels.
-        data: images and true labels.
+        data: images and true labels: a pair, an `ImageSet`, or a `tf.data.Dataset` of pairs.
         attacks: by name, or several by one name; `standard_suite(8 / 255, 2 / 255)` by default.
         batch_size: number of images attacked at once.
         seed: of the attacks' noise.
@@ -61,16 +63,16 @@ def evaluate(
         UsageError: for data or a model that cannot be attacked, a targeted attack, an attack named "clean"
             or "worst_case", or a folder that was begun with another model, other images, attacks or seed.
     """
-    plans = {
-        name: attack if isinstance(attack, tuple) else (attack,)
-        for name, attack in (standard_suite(8 / 255, 2 / 255) if attacks is None else attacks).items()
-    }
+    attacks = standard_suite(8 / 255, 2 / 255) if attacks is None else attacks
+    if not isinstance(attacks, Mapping):
+        raise UsageError(f"Attacks are given by name, such as {{'pgd20': attack}}. Received: {type(attacks).__name__}.")
+    plans = {name: attack if isinstance(attack, tuple) else (attack,) for name, attack in attacks.items()}
     _check_attacks(plans)
     task = prepare_task(model, data, batch_size=batch_size)
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
-        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder) / file_names.OUTCOMES
+        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder).expanduser() / file_names.OUTCOMES
     )
     try:
         for name in plans:
@@ -97,7 +99,8 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
     def to_do() -> int:
         return int(left[state.passed(name)[state.is_robust(name)]].sum())
 
-    with tqdm(total=(total := to_do()), desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
+    begun, total = time.monotonic(), to_do()
+    with tqdm(total=total, desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
         for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             passed = state.passed(name)
             rows = np.flatnonzero(state.is_robust(name) & (passed < end))
@@ -110,6 +113,9 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     state.save()
                     saved = time.monotonic()
+    if total and not progress:  # a line stands for the bar
+        seconds = time.monotonic() - begun
+        _LOGGER.info("%s: %.2f%% robust (%.0f s)", name, 100 * state.is_robust(name).mean(), seconds)
 
 
 def _check_attacks(plans: Mapping[str, Plan]) -> None:

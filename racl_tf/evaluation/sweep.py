@@ -14,10 +14,10 @@ import numpy as np
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.results import Plan
+from racl_tf.evaluation.results import Plan, balls
 from racl_tf.evaluation.robustness import evaluate
 from racl_tf.result import TableResult
-from racl_tf.tables import TextTable
+from racl_tf.tables import TextTable, format_radius
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -86,14 +86,15 @@ class Sweep(TableResult):
         """Returns the curve as a table, a row for each value."""
         rows = (
             (
-                f"{row[self.over]:.4g}",
+                format_radius(row["eps"]) if self.over == "eps" else str(row["steps"]),
                 str(row["standing"]),
                 f"{100 * row['accuracy']:.2f}",
                 f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",
             )
             for row in self.rows()
         )
-        title = f"{self.images} images, {self.clean} correct clean, seed {self.seed}"
+        norms = dict.fromkeys(attack.norm for attack in self.attacks) if self.over == "eps" else balls(self.attacks)
+        title = ", ".join((f"{self.images} images, {self.clean} correct clean", *norms, f"seed {self.seed}"))
         return TextTable(title, (self.over, "standing", "accuracy %", "95% interval"), tuple(rows))
 
     def __str__(self) -> str:

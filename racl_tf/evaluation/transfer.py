@@ -14,7 +14,8 @@ from tqdm import tqdm
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
-from racl_tf.evaluation.task import EvaluationTask, prepare_task
+from racl_tf.evaluation.results import balls
+from racl_tf.evaluation.task import EvaluationTask, as_images, prepare_task
 from racl_tf.result import TableResult
 from racl_tf.tables import TextTable, markdown_table
 
@@ -86,7 +87,7 @@ class Transfer(TableResult):
 
     def table(self) -> TextTable:
         """Returns the accuracies in percent as a table, a row for each source."""
-        title = f"accuracy % of {self.images} images, seed {self.seed}"
+        title = f"accuracy % of {self.images} images, {self.attack.title}, {balls([self.attack])[0]}, seed {self.seed}"
         return TextTable(title, self._heading, tuple(self._cells()), left=self._heading[:1])
 
     def __str__(self) -> str:
@@ -169,6 +170,7 @@ def _prepare_tasks(sources: Models, targets: Models, data: Data, batch_size: int
         if sources[name] is not targets[name]:
             raise UsageError(f"{name!r} names two models, one source and one target. Give each its own name.")
     models = {**sources, **targets}
+    data = as_images(data)
     shape = np.shape(data[0] if isinstance(data, tuple) else data.x)[1:]
     for name, model in models.items():
         declared = getattr(model, "input_shape", None)

@@ -6,7 +6,7 @@ import zipfile
 
 import keras
 
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, shortened
 
 
 def load_network(path: str | os.PathLike[str]) -> keras.Model:
@@ -24,5 +24,10 @@ def load_network(path: str | os.PathLike[str]) -> keras.Model:
         raise UsageError(f"{os.fspath(path)!r} is damaged or no .keras file. Save the model again.")
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{os.fspath(path)!r} cannot be loaded as a Keras model: {error}") from None
+    except Exception as error:  # what damaged bytes and unknown layers raise is of a dozen kinds
+        innermost = str(error).rpartition("Exception encountered:")[2].partition("Full object config")[0]
+        reason = " ".join(innermost.split()) or type(error).__name__
+        raise UsageError(
+            f"{os.fspath(path)!r} cannot be loaded as a Keras model: {shortened(reason, 500)} Import the code of its "
+            "own layers first, save it again if it is damaged, or give it as a SavedModel, which needs no code."
+        ) from None

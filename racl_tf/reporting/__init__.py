@@ -6,6 +6,7 @@ from racl_tf.reporting.paper_table_plot import plot_paper_table
 from racl_tf.reporting.search_plot import plot_search
 from racl_tf.reporting.sweep_plot import plot_sweeps
 from racl_tf.reporting.text import render_text, to_dot
+from racl_tf.reporting.training_plot import plot_training
 from racl_tf.reporting.transfer_plot import plot_transfer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "plot_paper_table",
     "plot_search",
     "plot_sweeps",
+    "plot_training",
     "plot_transfer",
     "render_text",
     "to_dot",

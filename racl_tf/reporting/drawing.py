@@ -19,6 +19,7 @@ _Point = tuple[float, float]
 
 # The fill of an operation by the first word of its name; the colour of a node and of the lines from it.
 _FILLS = {"max": "#fde8cf", "avg": "#fde8cf", "skip": "#ededed", "sep": "#dbe8f6", "dil": "#d6eee1", "conv": "#e9e0f3"}
+_OTHER = "#f7d9d9"  # the fill of an operation of another kind
 _COLORS = ("#4e79a7", "#e1812c", "#3a923a", "#c03d3e", "#8a63ad", "#845b53", "#d16ba5", "#777777")
 _INK = "#222222"
 _PAPER = "#ffffff"
@@ -41,8 +42,8 @@ _MARGIN = 0.25
 def draw_genotype(genotype: Genotype, path: str | os.PathLike[str]) -> None:
     """Draws both cells from left to right: inputs, the operations on them, the nodes that sum these, the output.
 
-    A line has the colour of the node that it comes from. Nodes are numbered from 0 without the inputs, as in
-    the figures of the literature: node 0 is node 2 of the text form.
+    A line has the colour of the node that it comes from. Nodes have the numbers of the text form and of JSON: 0 and 1
+    are the inputs, from the cell before last and from the last.
 
     Arguments:
         genotype: the genotype.
@@ -116,8 +117,8 @@ class _Picture:
             label = re.sub(r"(?<=\d)x(?=\d)", "×", operation.replace("_connect", "").replace("_", " "))
             self._draw_way(axes, source, node, (x, middle))
             _draw_line(axes, [(x + _OPERATION, middle), center], _INK)
-            _draw_box(axes, (x, middle), _OPERATION, label, fill=_FILLS[operation.split("_")[0]])
-        _draw_box(axes, center, _SUM, str(node - INPUTS), fill=_color(node), ink=_PAPER)
+            _draw_box(axes, (x, middle), _OPERATION, label, fill=_FILLS.get(operation.split("_")[0], _OTHER))
+        _draw_box(axes, center, _SUM, str(node), fill=_color(node), ink=_PAPER)
 
     def _draw_way(self, axes: Axes, source: int, target: int, end: _Point) -> None:
         corners = []

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from racl_tf.errors import UsageError
+from racl_tf.tables import format_radius
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.sweep import Sweep
@@ -20,12 +21,13 @@ _APART = 2.5  # points between neighbouring curves
 _AXES = {"eps": "radius of the ball, in units of pixels in [0, 1]", "steps": "steps of the attack"}
 
 
-def plot_sweeps(sweeps: Mapping[str, Sweep], path: str | os.PathLike[str]) -> None:
+def plot_sweeps(sweeps: Mapping[str, Sweep], path: str | os.PathLike[str], *, title: str = "") -> None:
     """Draws robust accuracies over eps or steps with their 95% intervals, curves a little beside one another.
 
     Arguments:
         sweeps: the curves by name, all over eps or all over steps; steps are drawn on a logarithmic axis.
         path: of the picture; its suffix, .png, .svg or .pdf, decides the format.
+        title: what was swept, and on which images.
 
     Raises:
         UsageError: there are no curves, or not all are over the same.
@@ -49,7 +51,10 @@ def plot_sweeps(sweeps: Mapping[str, Sweep], path: str | os.PathLike[str]) -> No
     first, last = (values[0] * 0.8, values[-1] * 1.25) if over == "steps" else _widened(values[0], values[-1])
     axes.set_xlim(first, last)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: format_radius(value) if over == "eps" else f"{value:g}")
+    )
+    axes.set_title(title)
     highest = max(high for sweep in sweeps.values() for _, high in sweep.intervals)
     axes.set_ylim(0, min(1.05 * highest, 1.02) or 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

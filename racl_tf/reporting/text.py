@@ -10,7 +10,7 @@ def to_dot(genotype: Genotype) -> str:
     lines = ["digraph genotype {", "  rankdir=LR;", "  node [shape=box, style=rounded];"]
     for kind, cell in (("normal", genotype.normal), ("reduce", genotype.reduce)):
         output = INPUTS + len(cell.nodes)
-        labels = ["c_{k-2}", "c_{k-1}", *map(str, range(len(cell.nodes))), "c_{k}"]
+        labels = ["c_{k-2}", "c_{k-1}", *map(str, range(INPUTS, output)), "c_{k}"]
         lines += [f"  subgraph cluster_{kind} {{", f'    label="{kind}";']
         lines += [f'    {kind}_{node} [label="{label}"];' for node, label in enumerate(labels)]
         for node, edges in enumerate(cell.nodes, start=INPUTS):

@@ -1,12 +1,16 @@
 """What the steps of a run share: the data, the precision, the devices, the weights' optimizer."""
 
+import datetime
 import functools
+import sys
+from typing import Any
 
 import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from racl_tf.data import Augmentation, Dataset, augmentation_for, load_dataset
+from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset
+from racl_tf.tables import format_radius
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -22,6 +26,41 @@ def _load(
     return load_dataset(
         name, data_dir=data_dir, train_size=train_size, test_size=test_size, image_size=image_size, seed=seed
     )
+
+
+def describe_images(images: ImageSet, dataset: Dataset) -> str:
+    """Returns how many images of which kind they are, for people."""
+    shape = "x".join(map(str, dataset.input_shape))
+    return f"{len(images):,} images of {shape} in {dataset.num_classes} classes"
+
+
+def describe_threat(config: ConfigDict) -> str:
+    """Returns the ball and the step of attacks, for people."""
+    threat = config.attack
+    return f"{threat.norm} eps {format_radius(threat.eps)}, step {format_radius(threat.step_size)}"
+
+
+def bars_are_shown() -> bool:
+    """Whether progress is shown by bars, which only a terminal takes; elsewhere lines stand for them."""
+    return sys.stderr.isatty()
+
+
+def provenance(config: ConfigDict, **others: str) -> dict[str, Any]:
+    """Returns what results were measured on and by, and when, as results.json records it."""
+    threat, now = config.attack, datetime.datetime.now().astimezone()
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "dataset": config.data.name,
+        **others,
+        "norm": threat.norm,
+        "eps": threat.eps,
+    }
+
+
+def goes_on(epoch: int) -> str:
+    """Returns what a training says before it begins or goes on, from which epoch on, counted from 0."""
+    begun = f"It goes on at epoch {epoch + 1}. " if epoch else ""
+    return f"{begun}The first step is compiled, which takes a while."
 
 
 def set_precision(config: ConfigDict) -> None:

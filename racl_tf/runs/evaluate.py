@@ -1,11 +1,15 @@
 """The evaluation of a run: attacks on one model, and a look for signs of gradient masking."""
 
 import itertools
+import logging
+import pathlib
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
+from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
     Evaluation,
@@ -14,9 +18,11 @@ from racl_tf.evaluation import (
     evaluate,
     load_classifier,
 )
-from racl_tf.files import read_json, write_json
-from racl_tf.runs.common import load_data
+from racl_tf.files import damaged, read_json, write_json
+from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
@@ -34,24 +40,67 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     classes = model.check(test.images([0]), test.y)
     for attack in itertools.chain(*attacks.values()):
         attack.check_classes(classes)
-    folder = step.begin()
-    options = {"batch_size": settings.batch_size, "seed": config.seed}
+    folder, attacked = step.begin(), settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
+    announce("Evaluation", attacked, model, config, test, ", ".join(attacks))
+    options = {"batch_size": settings.batch_size, "seed": config.seed, "progress": bars_are_shown()}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
-    found = read_json(results) if results.exists() else {}
-    if found.get("digest") == digest:
-        return evaluation, MaskingReport.from_dict(found["masking"]) if found.get("masking") else None
-    if settings.check_images:
+    found = _found_before(results) if results.exists() else _Found("", None)
+    if found.digest == digest:
+        masking = found.masking
+    elif settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
-    attacked = settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
-    record = {"dataset": config.data.name, "model": attacked, "digest": digest, **evaluation.to_dict()}
+    record = provenance(config, model=attacked, digest=digest) | evaluation.to_dict()
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
+
+
+class _Found(NamedTuple):
+    """What an evaluation before this one found: the digest of its model, and signs of gradient masking."""
+
+    digest: str
+    masking: MaskingReport | None
+
+
+def _found_before(results: pathlib.Path) -> _Found:
+    """Returns what results.json holds of an evaluation before.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    record = read_json(results)
+    try:
+        masking = MaskingReport.from_dict(record["masking"]) if "masking" in record else None
+        if masking is not None and (str(masking) == "" or masking.to_dict() != record["masking"]):
+            raise ValueError("the verdicts are not those of the figures")
+        return _Found(str(record.get("digest", "")), masking)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise damaged(results, f"it holds no results ({error})") from None
 
 
 def load_attacked_model(config: ConfigDict, workdir: str) -> Classifier:
     """Returns the model that is evaluated: a given one, or the network that was trained in `workdir`."""
     settings = config.evaluate
-    return load_classifier(settings.model or network_path(workdir), bounds=settings.bounds)
+    return load_classifier(settings.model or network_path(workdir), bounds=given_bounds(config))
+
+
+def announce(what: str, name: str, model: Classifier, config: ConfigDict, test: ImageSet, attacks: str) -> None:
+    """Says what is attacked, on what and by what, before it begins."""
+    _LOGGER.info(
+        "%s of %s, shown inputs from %g to %g, on %s: %d test images; %s, %s. The first batch is compiled, which takes "
+        "a while.",
+        what,
+        name,
+        *model.bounds,
+        config.data.name,
+        len(test),
+        attacks,
+        describe_threat(config),
+    )
+
+
+def given_bounds(config: ConfigDict) -> tuple[float, float] | None:
+    """Returns the configured bounds of models' inputs; None for (0, 1), where a model may show others by itself."""
+    return None if config.evaluate.bounds == (0, 1) else config.evaluate.bounds

@@ -1,12 +1,13 @@
-"""Flags of the programs that attack a model, for the settings that one changes most."""
+"""Flags for the settings that one changes most, the same ones of all programs."""
 
-from collections.abc import Callable
+import math
+import re
 from fractions import Fraction
-from typing import Any
 
 from ml_collections import ConfigDict
 
-from racl_tf.runs.command_line import SettingFlag
+from racl_tf.runs.arguments import SettingFlag
+from racl_tf.settings import usual_threat
 
 
 def number(text: str) -> float:
@@ -27,6 +28,15 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def models(text: str) -> tuple[str, ...]:
+    """Returns NAME=PATH and NAME=PATH@LOW,HIGH of a list with commas.
+
+    >>> models("a=a.keras@0,255, b=b.keras")
+    ('a=a.keras@0,255', 'b=b.keras')
+    """
+    return tuple(part.strip() for part in re.split(r",(?=[^,]*=)", text) if part.strip())
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Returns the numbers of a list with commas.
 
@@ -36,27 +46,63 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(number(part) for part in names(text))
 
 
-def _sets(setting: str, parse: Callable[[str], Any], help_text: str) -> SettingFlag:
-    return SettingFlag(lambda config, text: config.update_from_flattened_dict({setting: parse(text)}), help_text)
+def _set_dataset(config: ConfigDict, name: str) -> None:
+    """Takes another data set, whole and as it is, with the threat that is usual for it."""
+    if name != config.data.name:
+        config.data.update({"name": name, "train_size": None, "test_size": None, "image_size": None})
+        _set_threat(config, usual_threat(name, config.attack.norm))
 
 
-def _set_eps(config: ConfigDict, text: str) -> None:
-    eps = number(text)
-    config.attack.step_size *= eps / config.attack.eps
-    config.attack.eps = eps
+def _set_norm(config: ConfigDict, norm: str) -> None:
+    if norm != config.attack.norm:
+        config.attack.norm = norm
+        _set_threat(config, usual_threat(config.data.name, norm))
 
 
-MODEL = {"model": _sets("evaluate.model", str, "a .keras file or a SavedModel's folder; by default WORKDIR's network.")}
+def _set_threat(config: ConfigDict, eps: float) -> None:
+    scale = eps / config.attack.eps
+    config.sweep.epsilons = tuple(float(f"{scale * value:.3g}") for value in config.sweep.epsilons)
+    config.attack.update({"eps": eps, "step_size": eps / 4})
+
+
+def _set_eps(config: ConfigDict, eps: float) -> None:
+    ratio = config.attack.step_size / config.attack.eps
+    config.attack.update({"eps": eps, "step_size": eps * (0.25 if math.isnan(ratio) else ratio)})
+
+
+MODEL = {
+    "model": SettingFlag("evaluate.model", str, "a .keras file or a SavedModel's folder; by default WORKDIR's network.")
+}
 THREAT = {
-    "dataset": _sets("data.name", str, "a data set: digits, mnist, cifar10, a TFDS name, a folder or an .npz file."),
-    "data_dir": _sets("data.data_dir", str, "the folder where TFDS keeps its sets."),
-    "images": _sets("data.test_size", int, "how many test images, a stratified choice; by default all."),
-    "bounds": _sets("evaluate.bounds", numbers, "the model's inputs for black and for white, such as 0,255."),
-    "norm": _sets("attack.norm", str, "linf or l2."),
-    "eps": SettingFlag(_set_eps, "the radius as a number or fraction, such as 8/255; the step size changes alike."),
+    "dataset": SettingFlag(
+        "data.name",
+        str,
+        "a data set, all of it: digits, mnist, cifar10, a TFDS name, a folder or an .npz file; with its usual eps.",
+        _set_dataset,
+    ),
+    "data_dir": SettingFlag("data.data_dir", str, "the folder where TFDS keeps its sets."),
+    "norm": SettingFlag("attack.norm", str, "linf or l2; with the usual eps of the data set in it.", _set_norm),
+    "eps": SettingFlag(
+        "attack.eps",
+        number,
+        "the radius as a number or fraction, such as 8/255; the step size changes alike.",
+        _set_eps,
+    ),
+    "seed": SettingFlag("seed", int, "an integer from which everything random follows."),
+}
+IMAGES = {
+    "images": SettingFlag("data.test_size", int, "how many test images, a stratified choice; by default all."),
+    "bounds": SettingFlag("evaluate.bounds", numbers, "the model's inputs for black and for white, such as 0,255."),
+}
+SEARCH = {"epochs": SettingFlag("search.epochs", int, "how many epochs are searched, those of the warm-up included.")}
+TRAIN = {
+    "network": SettingFlag(
+        "train.network", str, "a network's name or a genotype's .json file; by default WORKDIR's searched cell."
+    ),
+    "epochs": SettingFlag("train.epochs", int, "how many epochs are trained."),
 }
 ATTACKS = {
-    "attacks": _sets(
+    "attacks": SettingFlag(
         "evaluate.attacks",
         names,
         "names with commas (of two or three classes those on the margin): fgsm, pgdN, mimN, autoattack, "
@@ -65,16 +111,20 @@ ATTACKS = {
     )
 }
 SWEEP = {
-    "attacks": _sets(
+    "attacks": SettingFlag(
         "sweep.attacks", names, "what is swept over the radius, names with commas: pgd20, autoattack, ..."
     ),
-    "epsilons": _sets("sweep.epsilons", numbers, "rising radii with commas, as numbers or fractions."),
-    "steps": _sets("sweep.steps", lambda text: tuple(map(int, names(text))), "rising numbers of PGD's steps."),
+    "epsilons": SettingFlag("sweep.epsilons", numbers, "rising radii with commas, as numbers or fractions."),
+    "steps": SettingFlag("sweep.steps", lambda text: tuple(map(int, names(text))), "rising numbers of PGD's steps."),
 }
 TRANSFER = {
-    "models": _sets("transfer.models", names, "NAME=PATH with commas, .keras files or SavedModels' folders."),
-    "sources": _sets("transfer.sources", names, "names of the models that are attacked, with commas; by default all."),
-    "attack": _sets("transfer.attack", str, "by which images are crafted, such as pgd20 or mim."),
+    "models": SettingFlag(
+        "transfer.models", models, "NAME=PATH or NAME=PATH@0,255 with commas, .keras files or SavedModels' folders."
+    ),
+    "sources": SettingFlag(
+        "transfer.sources", names, "names of the models that are attacked, with commas; by default all."
+    ),
+    "attack": SettingFlag("transfer.attack", str, "by which images are crafted, such as pgd20 or mim."),
 }
 
 
@@ -85,17 +135,21 @@ def _set_data_dir(config: ConfigDict, text: str) -> None:
 
 
 REPRODUCTION = {
-    "exhibits": _sets("exhibits", names, "table1, ..., table5, figure2, figure3, with commas; by default all."),
-    "datasets": _sets("datasets", names, "those of Table 4, with commas; the others' is the first."),
-    "networks": _sets("networks", names, "your own, NAME=PATH with commas: genotypes' .json files or trained models."),
-    "data_dir": SettingFlag(_set_data_dir, "the folder where TFDS keeps its sets."),
+    "exhibits": SettingFlag("exhibits", names, "table1, ..., table5, figure2, figure3, with commas; by default all."),
+    "datasets": SettingFlag("datasets", names, "those of Table 4, with commas; the others' is the first."),
+    "networks": SettingFlag(
+        "networks", names, "your own, NAME=PATH with commas: genotypes' .json files or trained models."
+    ),
+    "data_dir": SettingFlag("data.data_dir", str, "the folder where TFDS keeps its sets.", _set_data_dir),
 }
 STUDY = {
-    "seeds": _sets("study.seeds", int, "how many seeds."),
-    "variants": _sets("study.variants", lambda text: tuple(text.split(";")), "names of variants with semicolons."),
+    "seeds": SettingFlag("study.seeds", int, "how many seeds."),
+    "variants": SettingFlag(
+        "study.variants", lambda text: tuple(text.split(";")), "names of variants with semicolons."
+    ),
     "data_dir": THREAT["data_dir"],
 }
 CHOICE = {
-    "samples": _sets("choose.samples", int, "how many architectures are drawn."),
-    "images": _sets("choose.images", int, "how many images they are tried on."),
+    "samples": SettingFlag("choose.samples", int, "how many architectures are drawn."),
+    "images": SettingFlag("choose.images", int, "how many images they are tried on."),
 }

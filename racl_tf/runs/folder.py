@@ -2,19 +2,24 @@
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
-from racl_tf.files import write_json
-from racl_tf.settings import ADDED
+from racl_tf.files import read_json, write_json
+from racl_tf.settings import ADDED, paper_settings
 from racl_tf.version import run_versions
+
+_SHOWN = 6  # differences that a message names
 
 
 class StepFolder:
     """The folder `workdir/step` and the settings that it stands for: all of its sections but where the data lies.
+
+    Besides its own config.json there is the run's, which holds all settings for the steps that follow.
 
     Arguments:
         workdir: the run's folder.
@@ -28,47 +33,99 @@ class StepFolder:
 
     def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
         self.path = pathlib.Path(workdir).expanduser() / step
-        self._settings = {name: _plain(config[name]) for name in ("seed", "mixed_precision", "data", *sections)}
+        self._run_settings = {name: _plain(value) for name, value in config.items()}
+        self._settings = {name: self._run_settings[name] for name in ("seed", "mixed_precision", "data", *sections)}
         self._check()
 
     def begin(self) -> pathlib.Path:
         """Writes config.json and versions.json, unless the folder holds more already, and returns the path.
 
-        Called when all that a user can get wrong has been looked at, so that a mistake leaves no folder behind.
+        The run's config.json is written as long as no step of it holds more. Called when all that a user can get
+        wrong has been looked at, so that a mistake leaves no folder behind.
 
         Raises:
             UsageError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not self._is_used():
+            if not _is_used(self.path):
+                if not any(_is_used(path.parent) for path in self.path.parent.glob(f"*/{file_names.CONFIG}")):
+                    write_json(self.path.parent / file_names.CONFIG, self._run_settings)
                 write_json(self.path / file_names.VERSIONS, run_versions())
                 write_json(self.path / file_names.CONFIG, self._settings)
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
 
-    def _is_used(self) -> bool:
-        """Whether the folder holds settings and something made with them: a refused step leaves them alone behind."""
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        return file_names.CONFIG in names and not names <= {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS}
-
     def _check(self) -> None:
-        path = self.path / file_names.CONFIG
-        if not path.is_file() or not self._is_used():
+        if not _is_used(self.path):
             return
-        try:
-            before = json.loads(path.read_text())
-        except json.JSONDecodeError:
+        before, now = _read_settings(self.path / file_names.CONFIG), json.loads(json.dumps(self._settings))
+        if differences := _differences(before, now):
+            more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UsageError(
-                f"{str(path)!r} is not a configuration. Choose another --workdir or remove the file."
-            ) from None
-        differences = _differences(before, json.loads(json.dumps(self._settings)))
-        if differences:
-            raise UsageError(
-                f"The folder {str(self.path)!r} was begun with other settings: {'; '.join(differences)}. "
-                "Choose another --workdir, or give the settings it was begun with to continue it."
+                f"The folder {str(self.path)!r} was begun with other settings: "
+                f"{'; '.join(differences[:_SHOWN])}{more}. Choose another --workdir, or leave out what "
+                "differs to continue with the settings it was begun with."
             )
+
+
+def _is_used(folder: pathlib.Path) -> bool:
+    """Whether a step's folder holds settings and something made with them: a refused step leaves them alone behind."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return file_names.CONFIG in names and not names <= {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS}
+
+
+def take_over_settings(config: ConfigDict, workdir: str, steps: Sequence[str]) -> None:
+    """Gives a configuration the settings that a run was begun with and those of its steps.
+
+    Arguments:
+        config: changed in place.
+        workdir: the run's folder.
+        steps: names of steps, none for what is not a step of a run; the later the stronger.
+
+    Raises:
+        UsageError: a step's config.json does not hold such settings.
+    """
+    for folder in ("", *steps) if steps else ():
+        path = pathlib.Path(workdir).expanduser() / folder / file_names.CONFIG
+        if path.is_file():
+            before = _read_settings(path)
+            old = {name: value for name, value in ADDED.items() if name.partition(".")[0] in before}
+            config.update_from_flattened_dict(old)
+            try:
+                _take_over(config, before, paper_settings())
+            except (TypeError, ValueError):
+                raise _damaged(path) from None
+
+
+def _take_over(config: ConfigDict, before: Mapping[str, Any], usual: ConfigDict) -> None:
+    for name, value in before.items():
+        if (
+            name not in config or name not in usual
+        ):  # of another version; the comparison with the step's settings names it
+            continue
+        if isinstance(config[name], ConfigDict) != isinstance(value, dict):
+            raise TypeError(name)
+        if isinstance(value, dict):
+            _take_over(config[name], value, usual[name])
+        elif value is None and usual[name] is not None:
+            raise TypeError(name)
+        else:
+            config[name] = tuple(value) if isinstance(value, list) else value
+
+
+def _read_settings(path: pathlib.Path) -> dict[str, Any]:
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise _damaged(path)
+    return settings
+
+
+def _damaged(path: pathlib.Path) -> UsageError:
+    return UsageError(
+        f"{str(path)!r} does not hold the settings of a run. Choose another --workdir or remove the file."
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ from racl_tf.files import read_table
 from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
-from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
+from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
 from racl_tf.runs.folder import StepFolder
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
@@ -34,6 +34,8 @@ from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
 
+_FEW_STEPS = 100  # of the architecture, in which Adam moves mu by at most 100 times its learning rate
+_UNMET = 0.05  # nats by which the constraint may be missed, as it swings
 _EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
 _IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
@@ -60,6 +62,19 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(model, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
+    _LOGGER.info(
+        "Search on %s: %s, half for the weights and half for the architecture; %d epochs of %d steps, the first %d a "
+        "warm-up; mode %s, %d cells of %d channels. %s",
+        config.data.name,
+        describe_images(dataset.train, dataset),
+        settings.epochs,
+        steps,
+        settings.warmup_epochs,
+        settings.mode,
+        settings.cells,
+        settings.channels,
+        goes_on(first_epoch),
+    )
     stream = search_batches(
         weights,
         architecture,
@@ -89,6 +104,8 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     summary = summarize(model, folder, architecture)
     _LOGGER.info("%s", summary)
     summary.save(folder / file_names.SUMMARY)
+    if doubt := doubts(callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs), config, steps):
+        _LOGGER.warning("%s", doubt)
     genotype = model.genotype(name)
     draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
     plot_search(
@@ -99,6 +116,27 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     )
     genotype.save(result)
     return genotype
+
+
+def doubts(history: list[dict[str, str]], config: ConfigDict, steps: int) -> str:
+    """Returns why a search's genotype may not be what was searched for, or "" if nothing speaks against it.
+
+    Arguments:
+        history: a row for each epoch.
+        config: the run's configuration.
+        steps: of an epoch.
+    """
+    settings, found = config.search, []
+    moved = steps * (settings.epochs - settings.warmup_epochs)
+    if moved < _FEW_STEPS:
+        found.append(f"only {moved} steps moved the architecture: search for more epochs.")
+    last = history[-1].get("constraint") if history else None
+    if search_mode(settings.mode).constrained and last and float(last) > _UNMET:
+        found.append(
+            f"its constraint is not met: c was {float(last):.3g} in the last epoch, where at most 0 is wanted. Search "
+            "for more epochs, or raise search.rho or search.architecture_learning_rate."
+        )
+    return "".join(f"This search is not to be relied on: {doubt}\n" for doubt in found).strip()
 
 
 def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> SearchSummary:

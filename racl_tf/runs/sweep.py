@@ -14,8 +14,8 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import write_json
 from racl_tf.reporting import plot_sweeps
-from racl_tf.runs.common import load_data
-from racl_tf.runs.evaluate import load_attacked_model
+from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
+from racl_tf.runs.evaluate import announce, load_attacked_model
 from racl_tf.runs.folder import StepFolder
 
 
@@ -31,8 +31,9 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     classes = model.check(test.images([0]), test.y)
     for attack in itertools.chain(*attacks.values()):
         attack.check_classes(classes)
-    folder = step.begin()
-    options = {"batch_size": config.evaluate.batch_size, "seed": config.seed}
+    folder, attacked = step.begin(), config.evaluate.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
+    announce("Sweep", attacked, model, config, test, f"{', '.join(attacks)} over eps, pgd over steps")
+    options = {"batch_size": config.evaluate.batch_size, "seed": config.seed, "progress": bars_are_shown()}
     over_eps = {
         name: sweep_eps(model, test, plan, settings.epsilons, folder=folder / name, **options)
         for name, plan in attacks.items()
@@ -40,10 +41,12 @@ def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     over_steps = {
         "pgd": sweep_steps(model, test, longest, settings.steps, folder=folder / file_names.SWEEP_STEPS, **options)
     }
-    plot_sweeps(over_eps, folder / file_names.EPS_PICTURE)
-    plot_sweeps(over_steps, folder / file_names.STEPS_PICTURE)
+    title = f"{attacked} on {config.data.name}"
+    plot_sweeps(over_eps, folder / file_names.EPS_PICTURE, title=f"{title}, {threat.norm}")
+    plot_sweeps(over_steps, folder / file_names.STEPS_PICTURE, title=f"{title}, {describe_threat(config)}")
     sweeps = {f"{name} over eps": sweep for name, sweep in over_eps.items()} | {"pgd over steps": over_steps["pgd"]}
     for name, sweep in sweeps.items():
         sweep.save(folder / f"{name.replace(' ', '_')}.csv")
-    write_json(folder / file_names.RESULTS, {name: sweep.to_dict() for name, sweep in sweeps.items()})
+    curves = {name: sweep.to_dict() for name, sweep in sweeps.items()}
+    write_json(folder / file_names.RESULTS, provenance(config, model=attacked) | curves)
     return sweeps

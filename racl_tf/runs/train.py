@@ -17,10 +17,22 @@ from racl_tf.data import (
 )
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
-from racl_tf.files import read_table, write_json
+from racl_tf.evaluation.chance import chance_level
+from racl_tf.files import write_json
 from racl_tf.networks.ensemble import Ensemble
+from racl_tf.networks.loading import load_network
 from racl_tf.networks.registry import make_network, network_options
-from racl_tf.runs.common import augmentation, load_data, set_precision, sgd, strategy
+from racl_tf.reporting import plot_training
+from racl_tf.runs.common import (
+    augmentation,
+    describe_images,
+    describe_threat,
+    goes_on,
+    load_data,
+    set_precision,
+    sgd,
+    strategy,
+)
 from racl_tf.runs.folder import StepFolder
 from racl_tf.seeding import derive
 from racl_tf.space import Genotype
@@ -49,12 +61,27 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     steps = steps_per_epoch(rest, settings.batch_size)
     with strategy().scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
+        if settings.initial:
+            start_from(trainer.network, settings.initial)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
     validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+    chance = chance_level(dataset.num_classes, len(held_out))
+    _LOGGER.info(
+        "Training of %s on %s under the defence %s, %s: %s, %d epochs of %d steps; %d more choose the best epoch. %s",
+        network.name or "the searched cell" if isinstance(network, Genotype) else network,
+        config.data.name,
+        settings.defence,
+        describe_threat(config),
+        describe_images(rest, dataset),
+        settings.epochs,
+        steps,
+        len(held_out),
+        goes_on(first_epoch),
+    )
     monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     stream = batches(
         rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
@@ -69,17 +96,40 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         verbose=0,
         callbacks=[
             callbacks.StopOnDivergence(),
-            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor),
+            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
             callbacks.HistoryFile(folder / file_names.HISTORY),
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "training"),
             checkpoints,
         ],
     )
-    history = read_table(folder / file_names.HISTORY)
-    chosen = max(history, key=lambda row: float(row[monitor]))
-    write_json(finished, {"monitor": monitor, "best_epoch": int(chosen["epoch"]), "value": float(chosen[monitor])})
+    history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
+    epoch, value = callbacks.best_epoch(history, monitor, chance)
+    _LOGGER.info("Epoch %d of %d is the best: %s %.1f%% on held-out images.", epoch, len(history), monitor, 100 * value)
+    if value <= chance:
+        _LOGGER.warning(
+            "That is near chance: the network has learnt nothing to rely on. Train for more epochs, by a smaller eps "
+            "or another learning rate, in a new folder."
+        )
+    plot_training(history, folder / file_names.TRAIN_PICTURE)
+    write_json(finished, {"monitor": monitor, "best_epoch": epoch, "value": value})
     return best
+
+
+def start_from(network: keras.Model, path: str) -> None:
+    """Gives a network the weights of a trained one of the same kind and size, for more epochs or other images.
+
+    Raises:
+        UsageError: the file holds no model, or one of other weights.
+    """
+    given = load_network(path)
+    shapes, needed = ([tuple(weight.shape) for weight in model.weights] for model in (given, network))
+    if shapes != needed:
+        raise UsageError(
+            f"The weights in {path!r} are not those of the network that is trained: it has {len(needed)} and the file "
+            f"{len(shapes)}, or they differ in shape. Give the same network, channels, cells and classes."
+        )
+    network.set_weights(given.get_weights())
 
 
 def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:
@@ -111,7 +161,7 @@ def _network(config: ConfigDict, workdir: str) -> str | Genotype:
     name = config.train.network
     if name and not name.lower().endswith(".json"):
         return name
-    path = pathlib.Path(name or pathlib.Path(workdir).expanduser() / file_names.SEARCH / file_names.GENOTYPE)
+    path = pathlib.Path(name or pathlib.Path(workdir) / file_names.SEARCH / file_names.GENOTYPE).expanduser()
     if not name and not path.exists():
         raise UsageError(
             f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "

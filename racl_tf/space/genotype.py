@@ -132,7 +132,7 @@ class Genotype:
         """
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"A genotype must be JSON. Received text that is not: {error}.") from None
         _check_keys("A genotype", content, required=("normal", "reduce"), optional=("name",))
         for kind in ("normal", "reduce"):
@@ -154,7 +154,7 @@ class Genotype:
             UsageError: the file cannot be read, or what it holds is not a valid genotype.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).expanduser().read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"Cannot read a genotype from {os.fspath(path)!r}: {error}.") from None
         except UsageError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.attacks.checks import check_outputs, check_takes_floats, probability_head
+from racl_tf.attacks.checks import check_outputs, check_single, check_takes_floats, probability_head
 from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
@@ -74,9 +74,15 @@ class AdversarialTrainer(CheckedModel):
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: the network gives probabilities, or no finite logits, takes integers, or computes in float16.
+            UsageError: the network gives probabilities or several outputs, or no finite logits, takes integers,
+                computes in float16, or is not built.
         """
         check_takes_floats(self.network)
+        if not self.network.built:
+            raise UsageError(
+                "The network is not built, so that its weights are not known yet. Begin it with a keras.Input, or call "
+                "it once on images."
+            )
         shape: Any = getattr(self.network, "input_shape", None)
         self._network_is_checked = isinstance(shape, tuple) and None not in shape[1:]
         if self._network_is_checked:
@@ -142,7 +148,7 @@ class AdversarialTrainer(CheckedModel):
             )
 
     def _outputs(self, images: np.ndarray) -> np.ndarray:
-        return np.asarray(self.network(images, training=False), np.float32)
+        return np.asarray(check_single(self.network(images, training=False)), np.float32)
 
     def _record(self, prefix: str, images: tf.Tensor, labels: tf.Tensor) -> None:
         logits = self.network(images, training=False)

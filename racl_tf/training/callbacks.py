@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from racl_tf.errors import UsageError
-from racl_tf.files import read_table, write_table
+from racl_tf.errors import UsageError, shortened
+from racl_tf.files import damaged, read_table, write_table
 
 Logs = dict[str, Any] | None
 _LOGGER = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Checkpoints(keras.callbacks.Callback):
         # TensorFlow's checkpoints follow the optimizers, but not into Keras's lists of layers.
         variables = [variable.value for variable in model.variables]
         self.checkpoint = tf.train.Checkpoint(model=model, variables=variables, finished_epochs=self.finished_epochs)
+        _name_latest(directory)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
 
     def restore(self) -> int:
@@ -87,13 +88,13 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             UsageError: the checkpoint cannot be read.
         """
-        if self.manager.latest_checkpoint:
+        latest = self.manager.latest_checkpoint
+        if latest:
             try:
-                self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-            except (IndexError, tf.errors.OpError) as error:
-                raise UsageError(
-                    f"The checkpoint {self.manager.latest_checkpoint!r} is damaged: {error}. Start in a new folder."
-                ) from None
+                self.checkpoint.restore(latest).assert_consumed()
+            except Exception as error:  # what damaged bytes raise is of a dozen kinds
+                reason = shortened(" ".join(str(error).split()), 300)
+                raise UsageError(f"The checkpoint {latest!r} is damaged: {reason}. Start in a new folder.") from None
         return int(self.finished_epochs.numpy())
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -101,17 +102,32 @@ class Checkpoints(keras.callbacks.Callback):
         self.manager.save(epoch + 1)
 
 
+def _name_latest(directory: pathlib.Path) -> None:
+    """Writes anew the file that names the latest checkpoint, which the checkpoints there tell: it may be damaged."""
+    found = {int(path.stem.partition("-")[2]): path.stem for path in directory.glob("ckpt-[0-9]*.index")}
+    if found:
+        tf.compat.v1.train.update_checkpoint_state(str(directory), found[max(found)])
+    else:
+        (directory / "checkpoint").unlink(missing_ok=True)
+
+
 class BestNetwork(keras.callbacks.Callback):
     """Saves `model.network` as `.keras` whenever a validation figure has risen: the first of the highest.
+
+    Where even the highest is no better than chance, the latest of them, which has learnt for longest.
 
     Arguments:
         path: of the file.
         history: the table of `HistoryFile`, whose earlier epochs a resumed run has to beat.
         monitor: the figure.
+        chance: the figure up to which it is no better than chance.
     """
 
-    def __init__(self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy") -> None:
+    def __init__(
+        self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy", chance: float = 0.0
+    ) -> None:
         super().__init__()
+        self.chance = chance
         self.path = path
         self.history = history
         self.monitor = monitor
@@ -119,7 +135,8 @@ class BestNetwork(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         earlier = [float(row[self.monitor]) for row in finished_rows(self.history, epoch)]
         value = float(format_figure((logs or {})[self.monitor]))  # as the history has the earlier ones
-        if not self.path.exists() or value > max(earlier, default=-math.inf):
+        best = max(earlier, default=-math.inf)
+        if not self.path.exists() or value > best or (value == best and value <= self.chance):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
             self.model.network.save(unfinished)
             unfinished.replace(self.path)
@@ -148,14 +165,18 @@ class Progress(keras.callbacks.Callback):
             steps = self.params["steps"]
             total, done = steps * self.epochs, steps * epoch
             self.bar = tqdm(total=total, initial=done, desc=self.title, unit="step", disable=None)
-        self.start = time.time()
+        self.start, self.first = time.time(), 0.0
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if batch == 0:
+            self.first = time.time() - self.start  # seconds of a step that may have been traced
         self.bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         seconds = time.time() - self.start
-        left = format_time(seconds * (self.epochs - epoch - 1))
+        steps = self.params["steps"]
+        steady = (seconds - self.first) * steps / max(steps - 1, 1)
+        left = format_time(min(seconds, steady) * (self.epochs - epoch - 1))
         figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in self.shown)
         tqdm.write(f"{self.title} epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}, {left} left  {figures}")
 
@@ -164,14 +185,31 @@ class Progress(keras.callbacks.Callback):
             self.bar.close()
 
 
+def best_epoch(history: list[dict[str, str]], monitor: str, chance: float) -> tuple[int, float]:
+    """Returns the epoch, from 1, whose network `BestNetwork` keeps, and its figure."""
+    value = max(float(row[monitor]) for row in history)
+    epochs = [int(row["epoch"]) for row in history if float(row[monitor]) == value]
+    return (epochs[-1] if value <= chance else epochs[0]), value
+
+
 def format_figure(value: float) -> str:
     """Returns a logged number as tables hold it, to the digits that float32 has."""
     return f"{float(value):.7g}"
 
 
 def finished_rows(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
-    """Returns the rows of a table that belong to the first epochs."""
-    return [row for row in read_table(path) if int(row["epoch"]) <= epochs]
+    """Returns the rows of a table that belong to the first epochs.
+
+    Raises:
+        UsageError: the table is damaged: its cells are no numbers, or it has no epochs.
+    """
+    rows = read_table(path)
+    try:
+        if any(cell and not math.isfinite(float(cell)) for row in rows for cell in row.values()):
+            raise ValueError("a cell is not finite")
+        return [row for row in rows if int(row["epoch"]) <= epochs]
+    except (KeyError, ValueError) as error:
+        raise damaged(path, error) from None
 
 
 def format_time(seconds: float) -> str:

@@ -76,6 +76,13 @@ class CheckedModel(keras.Model):
                 f"{'no labels' if labels is None else 'weights of samples'}."
             )
         images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+        if labels.shape.rank == 2 and labels.shape[-1] == 1:
+            labels = labels[:, 0]  # as keras.datasets.cifar10 has them
+        if labels.shape.rank not in (1, None):
+            raise UsageError(
+                f"Labels must be classes, one for each image. Received: {labels.dtype.name} of shape {labels.shape}. "
+                "For one-hot rows take their argmax."
+            )
         if not images.dtype.is_floating:
             raise UsageError(
                 f"{_IMAGES} and be floating point. Received: {images.dtype.name}. "

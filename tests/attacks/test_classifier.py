@@ -1,6 +1,7 @@
 """Any classifier as a function of images in [0, 1], traced once, left as it was, and not kept alive."""
 
 import gc
+import pathlib
 import weakref
 
 import keras
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from racl_tf.attacks import Classifier, fgsm, mim, pgd
 from racl_tf.errors import UsageError
+from racl_tf.export import export_saved_model
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
 
 class Counted(keras.layers.Layer):
@@ -192,3 +195,27 @@ def test_invalid_bounds(bounds) -> None:
 def test_no_classifier() -> None:
     with pytest.raises(UsageError, match=r"Keras model or a function\. Received: str"):
         Classifier("model.keras")
+
+
+def test_a_model_without_an_axis_of_channels_is_shown_images_without_one() -> None:
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8)), *layers])
+    x = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(Classifier(model).logits(x), model(x[..., 0]), rtol=1e-5)
+    assert fgsm(0.1)(model, x, np.zeros(4, int)).shape == x.shape
+
+
+def test_several_outputs_are_said(tmp_path: pathlib.Path) -> None:
+    """In an attack, in training and in an export alike."""
+    inputs = keras.Input((8, 8, 1))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    x, y = np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int)
+    for outputs in ({"logits": logits}, [logits, logits]):
+        model = keras.Model(inputs, outputs)
+        for use in (
+            lambda model=model: fgsm(0.1)(model, x, y),
+            lambda model=model: AdversarialTrainer(model).compile(),
+            lambda model=model: export_saved_model(model, tmp_path / "saved"),
+        ):
+            with pytest.raises(UsageError, match="must give its logits alone"):
+                use()

@@ -235,6 +235,27 @@ def test_what_is_no_archive_is_refused(tmp_path, content) -> None:
         load_dataset(str(tmp_path / "set.npz"))
 
 
+def test_paths_are_of_any_kind(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    x, y = arrays(20)
+    np.savez(tmp_path / "set.npz", x=x, y=y)
+    for path in (tmp_path / "set.npz", "~/set.npz"):
+        assert len(load_dataset(path).test) == 4
+
+
+def test_what_a_range_has_too_much_is_said(tmp_path) -> None:
+    np.savez(tmp_path / "set.npz", x=np.full((20, 8, 8, 1), 1.0000001, np.float32), y=np.arange(20) % 2)
+    with pytest.raises(UsageError, match=r"values from 1\.0000001"):
+        load_dataset(tmp_path / "set.npz")
+
+
+def test_a_renamed_array_is_told_from_an_archive(tmp_path) -> None:
+    np.save(tmp_path / "set.npy", arrays(4)[0])
+    (tmp_path / "set.npy").rename(tmp_path / "set.npz")
+    with pytest.raises(UsageError, match=r"set\.npz.* use np\.savez"):
+        load_dataset(tmp_path / "set.npz")
+
+
 def test_archives_of_any_types_are_read_exactly_or_refused(tmp_path) -> None:
     """What is read are the images and labels that were written, whatever their types."""
     rng, read = np.random.default_rng(0), 0

@@ -1,5 +1,6 @@
 """Classifiers from files are those that were saved, and are attacked alike."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from racl_tf.attacks import APGD, pgd
+from racl_tf.attacks import APGD, fgsm, pgd
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, load_classifier
 from racl_tf.export import export_saved_model
@@ -142,3 +143,60 @@ def test_networks_are_known_to_keras_once_the_package_is_imported(tmp_path) -> N
     ours().save(tmp_path / "model.keras")
     code = f"import racl_tf.networks, keras; keras.saving.load_model({str(tmp_path / 'model.keras')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def saved(folder: pathlib.Path, shape: tuple[int | None, ...] | None, dtype: tf.DType = tf.float32) -> pathlib.Path:
+    """A SavedModel of a linear classifier of 8x8 images that takes inputs of one kind."""
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.random.stateless_normal((64, 4), (0, 0)))
+
+    def serve(x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.cast(x, tf.float32), [tf.shape(x)[0], 64]) @ module.kernel
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, dtype)])
+    tf.saved_model.save(module, str(folder), signatures=module.serve)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((None, 8, 8, 1), tf.float64),
+        ((None, 8, 8, 1), tf.float16),
+        ((None, 8, 8), tf.float32),
+        ((1, 8, 8, 1), tf.float32),
+        ((3, 8, 8, 1), tf.float64),
+        (None, tf.float32),
+    ],
+    ids=str,
+)
+def test_saved_models_are_shown_images_as_they_take_them(shape, dtype, data, tmp_path) -> None:
+    """Gradients flow through all of them as through the plain one."""
+    x, y = data
+    plain = load_classifier(saved(tmp_path / "plain", (None, 8, 8, 1)))
+    other = load_classifier(saved(tmp_path / "other", shape, dtype))
+    x = x[:, :8, :8, :1]
+    tolerance = 1e-2 if dtype == tf.float16 else 1e-5
+    np.testing.assert_allclose(other.logits(x), plain.logits(x), rtol=tolerance, atol=tolerance)
+    attack = {"fgsm": fgsm(0.1)}
+    found, expected = (evaluate(model, (x, y), attack, progress=False) for model in (other, plain))
+    assert abs(found.count("fgsm") - expected.count("fgsm")) <= (1 if dtype == tf.float16 else 0)
+
+
+def test_a_saved_model_without_gradients_is_refused(tmp_path) -> None:
+    with pytest.raises(UsageError, match="takes uint8, through which no gradient flows"):
+        load_classifier(saved(tmp_path / "saved", (None, 8, 8, 1), tf.uint8))
+
+
+def test_a_layer_that_is_not_registered_is_named(tmp_path) -> None:
+    @keras.saving.register_keras_serializable("mine")
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    layers = [LAYERS.Dense(8, name="9" * 5000), Twice(), LAYERS.Dense(2)]
+    keras.Sequential([keras.Input((4,)), *layers]).save(tmp_path / "model.keras")
+    del keras.saving.get_custom_objects()["mine>Twice"]
+    with pytest.raises(UsageError, match=r"Twice.*Import the code of its own layers first") as caught:
+        load_classifier(tmp_path / "model.keras")
+    assert len(str(caught.value)) <= 1000

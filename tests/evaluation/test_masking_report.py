@@ -39,3 +39,12 @@ def test_what_is_shown_and_recorded() -> None:
     assert MaskingReport.from_dict(record) == REPORT
     with pytest.raises(UsageError, match=r"Unknown check 'nois'. Did you mean 'noise'"):
         REPORT["nois"]
+
+
+def test_only_what_is_suspicious_is_summed_up() -> None:
+    sound = MaskingCheck("randomness", "get other logits", 0, 100, 0.0, "Average gradients.")
+    random = MaskingCheck("randomness", "get other logits", 9, 100, 0.0, "Average gradients.")
+    report = MaskingReport((sound,), 100, 0.1, "linf", 0)
+    assert report.summary() == "No signs of gradient masking: 1 checks on 100 images."
+    report = MaskingReport((sound, random), 100, 0.1, "linf", 0)
+    assert report.summary() == "Gradient masking? 9 of 100 images get other logits. Average gradients."

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from racl_tf.data import ImageSet
+from racl_tf.data import ImageSet, load_dataset
 from racl_tf.errors import UsageError
-from racl_tf.evaluation.task import filled, prepare_task
+from racl_tf.evaluation.task import as_images, filled, prepare_task
 
 IMAGES = np.array([[0.1, 0.9, 0.5], [0.8, 0.2, 0.4], [0.3, 0.3, 0.2]], np.float32)
 
@@ -44,3 +45,28 @@ def test_what_cannot_be_attacked_is_refused() -> None:
     logarithm = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: keras.ops.log(x - 0.15))])
     with pytest.raises(UsageError, match="not finite for 1 of 3 clean images"):
         prepare_task(logarithm, (IMAGES[::-1].copy(), labels))
+
+
+def test_images_come_in_any_usual_form() -> None:
+    labels = np.array([1, 0, 2])
+    one_by_one = tf.data.Dataset.from_tensor_slices((IMAGES, labels))
+    for data in ([IMAGES, labels], one_by_one, one_by_one.batch(2)):
+        found = as_images(data)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found[0], IMAGES)  # type: ignore[index]
+        np.testing.assert_array_equal(found[1], labels)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("data", "received"),
+    [
+        ((IMAGES, [0], [0]), "Received: 3 of them"),
+        (IMAGES, "Received: ndarray"),
+        ({"x": IMAGES}, "Received: dict"),
+        (tf.data.Dataset.from_tensor_slices(IMAGES), "Received: _TensorSliceDataset"),
+        (load_dataset("digits"), r"Received: Dataset\. Take a part of it: \.train or \.test"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_data_is_refused(data: object, received: str) -> None:
+    with pytest.raises(UsageError, match=rf"a pair of images and labels.*{received}"):
+        prepare_task(identity(), data)  # type: ignore[arg-type]

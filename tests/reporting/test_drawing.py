@@ -31,7 +31,7 @@ def test_every_edge_and_node_is_labelled(name: str, tmp_path) -> None:
     expected = Counter([f"{name}: normal cell", f"{name}: reduction cell"])
     for cell in (genotype.normal, genotype.reduce):
         expected.update(LABELS[edge.operation] for edges in cell.nodes for edge in edges)
-        expected.update(map(str, range(len(cell.nodes))))
+        expected.update(str(2 + node) for node in range(len(cell.nodes)))  # as in the text form
         expected.update(["$c_{k-2}$", "$c_{k-1}$", "$c_{k}$"])
     assert written == expected
 

@@ -1,13 +1,18 @@
 """The programs as a user starts them: help, and mistakes that end in one paragraph and status 1."""
 
 import pathlib
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
 
 import racl_tf
+from racl_tf.runs.folder import StepFolder
+from racl_tf.settings import paper_settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -15,8 +20,8 @@ PROGRAMS = ("search", "train", "evaluate", "sweep", "transfer", "export", "quick
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_lists_the_flags(run: Run, program: str) -> None:
-    result = run(program, "--help")
+def test_help_lists_the_flags(call: Run, program: str) -> None:
+    result = call(program, "--help")
     assert result.returncode == 0
     for flag in ("--config:", "--workdir:", "--[no]print_config:", "--[no]version:"):
         assert flag in result.stdout
@@ -27,19 +32,19 @@ def test_the_version_is_printed(run: Run) -> None:
     assert (result.returncode, result.stdout) == (0, f"racl_tf {racl_tf.__version__}\n")
 
 
-def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(run: Run) -> None:
+def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(call: Run) -> None:
     changed = "--config.search.eta=0.7"
-    printed = run("search", "--config=digits", changed, "--print_config")
+    printed = call("search", "--config=digits", changed, "--print_config")
     assert printed.returncode == 0
     lines = printed.stdout.splitlines()
     assert changed in lines
     assert "--config.evaluate.attacks=('fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100')" in lines
     given = [line for line in lines if not line.endswith("=None")]
-    assert run("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
+    assert call("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
 
 
-def test_a_run_without_a_folder_is_refused(run: Run) -> None:
-    assert_one_paragraph(run("search", "--config=digits"), "Received no --workdir, the run's folder.")
+def test_a_run_without_a_folder_is_refused(call: Run) -> None:
+    assert_one_paragraph(call("search", "--config=digits"), "Received no --workdir, the run's folder.")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,16 @@ def test_a_run_without_a_folder_is_refused(run: Run) -> None:
         (["--config=missing.py"], "no configuration file 'missing.py'"),
         (["--config=digits", "--config.serach.epochs=2"], 'Did you mean "search"'),
         (["--config=digits", "--config.search.epochs=two"], "invalid literal for int()"),
-        (["--config=digits", "--workdri=somewhere"], "Did you mean: workdir"),
+        (["--config=digits", "--workdri=somewhere"], "Unknown flag --workdri. Did you mean --workdir?"),
+        (["--config=digits", "--epsilon=0.1"], "Unknown flag --epsilon. Did you mean --eps?"),
+        (["--config=digits", "--rho=0.1"], "Unknown flag --rho. Did you mean --config.search.rho?"),
+        (["--config=digits", "--epochs=0"], "--epochs must be a positive integer. Received: --epochs=0."),
+        (["--config=digits", "--eps=big"], "Received --eps=big. Expected: the radius"),
+        (["--dataset=photos", "--norm=l2"], "No radius is usual on 'photos' in the norm 'l2'. Give one: --eps"),
+        (["--config.attack.norm=l2"], "In L2, a radius of 8/255 changes nothing"),
+        (["--config=digits", f"--seed={'9' * 64}"], "--seed must be at most 2147483647. Received: --seed=999"),
+        (["--config=digits", f"--seed={'9' * 5000}"], "Received --seed=999"),
+        (["--config"], "Received --config without a value."),
         (["stray"], "not flags: stray"),
         (["--config=digits", "--config.search.mod=racl"], """Did you mean "mode" instead of "mod"?"""),
         (["--config=digits", "--config.search.epochs=0"], "search.epochs must be a positive integer."),
@@ -66,9 +80,9 @@ def test_a_run_without_a_folder_is_refused(run: Run) -> None:
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_paragraph(
-    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+    call: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
 ) -> None:
-    result = run("search", f"--workdir={tmp_path}/run", *arguments)
+    result = call("search", f"--workdir={tmp_path}/run", *arguments)
     assert_one_paragraph(result, expected)
     assert not (tmp_path / "run").exists()
 
@@ -89,17 +103,46 @@ def test_a_mistake_in_a_setting_is_one_paragraph(
     assert not (tmp_path / "run").exists()
 
 
-def test_settings_by_data_set_are_checked(run: Run, tmp_path: pathlib.Path) -> None:
+def test_a_run_is_continued_without_naming_its_settings_again(call: Run, tmp_path: pathlib.Path) -> None:
+    """Data, threat and sizes are the run's; what is given counts, and a configuration that is named counts whole."""
+    config = paper_settings()
+    config.update_from_flattened_dict({"data.name": "digits", "attack.eps": 0.1, "train.epochs": 3, "search.eta": 0.7})
+    (StepFolder(str(tmp_path), "search", config, ("attack", "search")).begin() / "history.csv").write_text("epoch")
+    for given, expected in (
+        ([], ("digits", "0.1", "3", "0.7")),
+        (["--epochs=2", "--config.attack.eps=0.2"], ("digits", "0.2", "2", "0.7")),
+        (["--config=mnist"], ("mnist", "0.3", "100", "0.9")),
+    ):
+        printed = call("train", f"--workdir={tmp_path}", "--print_config", *given).stdout
+        names = ("data.name", "attack.eps", "train.epochs", "search.eta")
+        found = tuple(re.search(rf"--config\.{name}=(.*)", printed)[1] for name in names)  # type: ignore[index]
+        assert found == expected
+
+
+@pytest.mark.parametrize("program", ["search", "train", "evaluate", "sweep", "transfer", "export", "choose"])
+def test_all_programs_begin_with_one_configuration_and_share_their_flags(call: Run, program: str) -> None:
+    printed = call(program, "--dataset=mnist", "--data_dir=there", "--norm=l2", "--seed=3", "--print_config")
+    assert printed.returncode == 0, printed.stderr
+    config = paper_settings()
+    config.update_from_flattened_dict({"data.name": "mnist", "data.data_dir": "there", "seed": 3})
+    config.attack.update({"norm": "l2", "eps": 2.0, "step_size": 0.5})
+    lines = dict(line.split("=", 1) for line in printed.stdout.splitlines())
+    for section in ("data", "attack", "search", "train"):
+        for name, value in config[section].items():
+            assert lines[f"--config.{section}.{name}"] == str(value)
+
+
+def test_settings_by_data_set_are_checked(call: Run, tmp_path: pathlib.Path) -> None:
     start = ["--config=reproduction:smoke", f"--workdir={tmp_path}/run"]
     assert_one_paragraph(
-        run("reproduce", *start, "--config.digits.train.epochs=0"),
+        call("reproduce", *start, "--config.digits.train.epochs=0"),
         "digits.train.epochs must be a positive integer. Received: digits.train.epochs=0.",
     )
 
 
-def test_a_configuration_that_is_no_python_is_said(run: Run, tmp_path: pathlib.Path) -> None:
+def test_a_configuration_that_is_no_python_is_said(call: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.py").write_text("def get_config(:\n")
-    result = run("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
+    result = call("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
     assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
 
 
@@ -130,6 +173,24 @@ def test_an_interrupt_that_python_drops_comes_again() -> None:
     )
     assert result.stdout.split() == ["swallowed", "ended"], result.stderr
     assert "Exception ignored" in result.stderr
+
+
+@pytest.mark.parametrize(("module", "seconds"), [("ml_collections", 0.0), ("racl_tf.runs.arguments", 2.0)])
+def test_an_interrupt_ends_in_one_sentence(module: str, seconds: float, tmp_path: pathlib.Path) -> None:
+    """While the first libraries are imported, and some seconds after."""
+    command = [str(ROOT / "bin/search.py"), "--config=digits", f"--workdir={tmp_path}"]
+    default = "signal.signal(signal.SIGINT, signal.SIG_DFL)"  # as in a terminal, also where tests run in the background
+    as_in_a_terminal = f"import os, signal, sys; {default}; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", as_in_a_terminal, "-X", "importtime", *command], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any(module in line for line in process.stderr)  # reads until it is imported
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    shown = [line for line in process.stderr.read().splitlines() if line and not line.startswith("import time:")]
+    assert process.wait(timeout=60) == 130
+    assert shown == ["Interrupted. The same command continues from what is finished."]
 
 
 def assert_one_paragraph(result: subprocess.CompletedProcess[str], expected: str) -> None:

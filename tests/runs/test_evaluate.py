@@ -1,5 +1,6 @@
 """The evaluation of a model from a file: what it writes, and mistakes found before any work."""
 
+import datetime
 import json
 import pathlib
 from collections.abc import Callable
@@ -26,6 +27,8 @@ def test_an_evaluation_of_a_model_from_a_file(
     assert evaluation.attacks["apgd"] == (APGD(0.05),)
     results = json.loads((tmp_path / "evaluate/results.json").read_text())
     assert (results["dataset"], results["model"], results["images"]) == ("digits", models["one"], 60)
+    assert (results["norm"], results["eps"]) == ("linf", 0.05)
+    assert datetime.datetime.fromisoformat(results["date"]).tzinfo is not None
     outcomes = np.load(tmp_path / "evaluate/outcomes.npz", allow_pickle=False)
     robust = (outcomes["labels"] == outcomes["predictions"]) & (outcomes["fgsm/steps"] < 0)
     assert robust.sum() == evaluation.count("fgsm")
@@ -56,20 +59,13 @@ def test_an_evaluation_of_a_model_from_a_file(
     ids=str,
 )
 def test_mistakes_are_found_before_any_work(
-    flags: dict[str, str],
-    message: str,
-    flag_settings: Settings,
-    models: dict[str, str],
-    tmp_path: pathlib.Path,
+    refuses: Callable, flags: dict[str, str], message: str, tmp_path: pathlib.Path
 ) -> None:
     if flags.get("dataset") == "DIGITS16":
         archive = tmp_path / "larger.npz"
         np.savez(archive, x=np.zeros([200, 16, 16, 1], np.uint8), y=np.arange(200) % 2)
         flags = flags | {"dataset": str(archive)}
-    config = flag_settings(**{"dataset": "digits", "images": "20", "model": models["one"]} | flags)
-    with pytest.raises(UsageError, match=message):
-        run_evaluation(config, str(tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
+    refuses(run_evaluation, message, **{"model": "ONE"} | flags)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from racl_tf.errors import UsageError
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, take_over_settings
 from racl_tf.settings import ADDED, paper_settings
 
 
@@ -16,6 +16,7 @@ def test_it_records_settings_and_versions(tmp_path: pathlib.Path) -> None:
     assert settings["seed"] == 0
     assert settings["search"]["eta"] == 0.9
     assert "train" not in settings
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["epochs"] == 100
     assert {"racl_tf", "tensorflow", "keras", "python"} <= json.loads((folder / "versions.json").read_text()).keys()
 
 
@@ -80,3 +81,49 @@ def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) ->
     config.search.constraint_update = "proximal"
     with pytest.raises(UsageError, match=r"search\.constraint_update was 'printed' and is 'proximal'"):
         StepFolder(str(tmp_path), "search", config, ("search",))
+
+
+def test_later_steps_take_over_what_a_run_was_begun_with(tmp_path: pathlib.Path) -> None:
+    """All of it from the run, and what each step changed; a step's own settings are the strongest."""
+    config = paper_settings()
+    config.update_from_flattened_dict({"data.name": "digits", "data.test_size": 7, "train.channels": 8})
+    for step, eps in (("search", 0.1), ("train", 0.2)):
+        config.attack.eps = eps
+        folder = StepFolder(str(tmp_path), step, config, ("attack", step)).begin()
+        (folder / "history.csv").write_text("epoch")
+    for steps, eps in ((("search",), 0.1), (("search", "train"), 0.2), (("search", "train", "evaluate"), 0.2)):
+        taken = paper_settings()
+        take_over_settings(taken, str(tmp_path), steps)
+        assert (taken.data.name, taken.data.test_size, taken.train.channels, taken.attack.eps) == ("digits", 7, 8, eps)
+        assert taken.evaluate.bounds == (0.0, 1.0)
+    taken = paper_settings()
+    take_over_settings(taken, str(tmp_path), ())
+    assert taken == paper_settings()
+
+
+def test_a_run_begun_before_a_setting_came_keeps_what_it_did(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search/config.json").write_text('{"search": {"eta": 0.7}}')
+    config = paper_settings()
+    config.search.constraint_update = "proximal"
+    take_over_settings(config, str(tmp_path), ("search",))
+    assert (config.search.eta, config.search.constraint_update) == (0.7, "printed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"\xff{}", b"[]", b"{", b'{"seed": null}', b'{"seed": "0"}', b'{"data": 1}', b'{"seed": {}}',
+        b'{"attack": {"eps": "small"}}', b'{"evaluate": {"bounds": 1}}', b'{"seed": ' + b"9" * 5000 + b"}", b"[" * 9999,
+    ],
+)  # fmt: skip
+def test_damaged_settings_are_said(text: bytes, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "train").mkdir()
+    for name in ("config.json", "history.csv"):
+        (tmp_path / "train" / name).write_bytes(text)
+    for read in (
+        lambda: take_over_settings(paper_settings(), str(tmp_path), ("train",)),
+        lambda: StepFolder(str(tmp_path), "train", paper_settings(), ("attack", "train")),
+    ):
+        with pytest.raises(UsageError, match=r"config\.json|other settings"):
+            read()

@@ -3,7 +3,6 @@
 import importlib.resources
 import json
 import pathlib
-from collections.abc import Callable
 
 import jsonschema
 import keras
@@ -17,17 +16,8 @@ from racl_tf.files import read_table
 from racl_tf.runs.common import load_data
 from racl_tf.runs.evaluate import run_evaluation
 from racl_tf.runs.export import run_export
-from racl_tf.runs.train import run_training
+from racl_tf.runs.train import run_training, start_from
 from racl_tf.space import GENOTYPES, Genotype
-
-Configuration = Callable[..., ConfigDict]
-
-
-@pytest.fixture
-def config(configuration: Configuration) -> ConfigDict:
-    config = configuration("digits", "smoke")
-    config.data.train_size = 256
-    return config
 
 
 def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDict, tmp_path: pathlib.Path) -> None:
@@ -77,6 +67,19 @@ def test_a_finished_training_of_another_genotype_is_not_taken(config: ConfigDict
     GENOTYPES["pc_darts"].save(tmp_path / "search/genotype.json")
     with pytest.raises(UsageError, match="begun with another genotype"):
         run_training(config, str(tmp_path))
+
+
+def test_a_network_starts_from_the_weights_of_another(tmp_path: pathlib.Path) -> None:
+    def dense(classes: int) -> keras.Model:
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(classes)])
+
+    trained, fresh = dense(3), dense(3)
+    trained.save(tmp_path / "best.keras")
+    start_from(fresh, str(tmp_path / "best.keras"))
+    for weight, value in zip(fresh.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, value)
+    with pytest.raises(UsageError, match=r"best\.keras' are not those of the network that is trained"):
+        start_from(dense(4), str(tmp_path / "best.keras"))
 
 
 def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path: pathlib.Path) -> None:

@@ -258,3 +258,8 @@ def test_a_network_of_bytes_is_refused() -> None:
     network = keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), keras.layers.Flatten(), keras.layers.Dense(10)])
     with pytest.raises(UsageError, match="The model takes uint8"):
         make_trainer(network, fgsm(0.1))
+
+
+def test_a_network_that_is_not_built_is_said() -> None:
+    with pytest.raises(UsageError, match=r"not built.*Begin it with a keras\.Input"):
+        AdversarialTrainer(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])).compile()

@@ -19,6 +19,7 @@ from racl_tf.training.callbacks import (
     HistoryFile,
     Progress,
     StopOnDivergence,
+    best_epoch,
     format_time,
 )
 
@@ -154,3 +155,11 @@ def test_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 )
 def test_format_time(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
+
+
+@pytest.mark.parametrize(("chance", "best"), [(0.0, 2), (0.3, 3), (0.2, 2)])
+def test_the_latest_of_equals_is_the_best_where_all_are_at_chance(chance: float, best: int) -> None:
+    history = [
+        {"epoch": str(epoch), "val": value} for epoch, value in ((1, "0.1"), (2, "0.25"), (3, "0.25"), (4, "0.2"))
+    ]
+    assert best_epoch(history, "val", chance) == (best, 0.25)

@@ -213,3 +213,19 @@ def test_shares_weigh_replicas_by_their_images(two_replicas: tf.distribute.Strat
 
     step()
     assert weight.numpy() == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    "form", [lambda y: y.astype("uint8"), lambda y: y[:, None], lambda y: y[:, None].astype("uint8")]
+)
+def test_labels_in_the_forms_of_keras_s_data_sets_train_alike(form: Callable) -> None:
+    x, y = data()
+    one, other = trainer(), trainer()
+    losses = [model.fit(x, labels, verbose=0, shuffle=False).history for model, labels in ((one, y), (other, form(y)))]
+    assert losses[0] == losses[1]
+
+
+def test_one_hot_labels_are_refused() -> None:
+    x, y = data()
+    with pytest.raises(UsageError, match=r"float32 of shape \(.*3\)\. For one-hot rows take their argmax"):
+        trainer().fit(x, np.eye(3, dtype="float32")[y], verbose=0)
