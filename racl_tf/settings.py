@@ -14,7 +14,12 @@ from racl_tf.errors import UsageError, shortened, unknown
 
 
 def paper_settings() -> ConfigDict:
-    """Returns the settings of the paper for CIFAR-10 (Section 3.1; where it is silent, PC-DARTS's)."""
+    """Returns the settings of the paper for CIFAR-10 (Section 3.1; where it is silent, PC-DARTS's).
+
+    Differences from the paper:
+        The search meets its constraint in the proximal way (see `racl_tf.search.ConfidenceConstraint`), since to the
+        paper's letter it chooses next to nothing; `PRINTED` and the `:printed` variants hold what repeats the paper.
+    """
     config = ConfigDict()
     config.seed = 0  # everything random is folded from it
     config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32

@@ -1,11 +1,12 @@
 """The configurations by name hold what they say, in the ranges that programs check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from ml_collections import ConfigDict
 
-from racl_tf.settings import check_settings
+from racl_tf.errors import UsageError
+from racl_tf.settings import PRINTED, check_settings, paper_settings
 
 Configuration = Callable[..., ConfigDict]
 
@@ -35,3 +36,28 @@ def test_the_configurations_hold_the_paper_s_settings(configuration: Configurati
         smaller = configuration(name, variant)
         assert smaller.data.name == name
         assert smaller.train.cells < 20
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "digits", "study"])
+def test_every_variant_has_a_printed_one(configuration: Configuration, name: str) -> None:
+    """It differs in how the constraint is met, and in nothing else."""
+    first = "cpu" if name == "digits" else "paper"
+    for variant, printed in ((first, "printed"), ("smoke", "smoke-printed")):
+        ours, papers = (dict(flattened(configuration(name, each))) for each in (variant, printed))
+        assert {key: papers[key] for key in papers if papers[key] != ours[key]} == PRINTED
+
+
+def test_one_target() -> None:
+    config = paper_settings()
+    config.search.reduction, config.search.node_reduction = 6.0, 0.2
+    with pytest.raises(UsageError, match=r"one target.*search.node_reduction=0.2, search.reduction=6.0"):
+        check_settings(config)
+
+
+def flattened(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields every setting by its dotted name."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -47,7 +47,7 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
     for column, cell in enumerate(_CELLS):
         axes = figure.add_subplot(grid[3, column])
         _draw_weights(axes, np.array(entries[-1]["mu_alpha"][column]), np.array(entries[-1]["mu_beta"][column]))
-        axes.set_title(f"{cell} cell: $\\mu_\\alpha + \\mu_\\beta$ of each edge, less the mean of its node")
+        axes.set_title(f"{cell} cell: $\\mu_\\alpha + \\mu_\\beta$, less its node's mean")
     _draw_selection(figure.add_subplot(grid[3, 2]), [Genotype.from_text(entry["genotype"]) for entry in entries])
     figure.savefig(path, dpi=110)
 
@@ -87,7 +87,7 @@ def _draw_architecture(panels: Sequence[Axes], entries: Sequence[dict[str, float
     time = [entry["epoch"] for entry in entries]
     moves = {"mu_alpha_common": "C0--", "mu_alpha_relative": "C0-", "mu_beta_common": "C1--", "mu_beta_relative": "C1-"}
     for axes, title, shown in (
-        (panels[0], "nats by which mu_F was lowered", {"reduction": "C0--", "reduction_by_choice": "C0-"}),
+        (panels[0], "nats by which $\\mu_F$ was lowered", {"reduction": "C0--", "reduction_by_choice": "C0-"}),
         (panels[1], "change of $\\mu$", moves),
         (panels[3], "share of choices kept and agreed on", {"choices_kept": "C0-", "draws_agree": "C1-"}),
     ):
@@ -135,7 +135,7 @@ def _draw_selection(axes: Axes, genotypes: Sequence[Genotype]) -> None:
     )
     axes.axhline(len(EDGES) - 0.5, color="0.2", linewidth=0.8)
     _mark_edges(axes, 2)
-    axes.set_title("selected operation over the epochs (above: normal)")
+    axes.set_title("selected operations (above: normal cell)")
     axes.set_xlabel("epoch")
     handles = [axes.plot([], [], "s", color=f"C{index}", label=name)[0] for index, name in enumerate(_CANDIDATES)]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
