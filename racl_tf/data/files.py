@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from racl_tf.data.image_set import Dataset, ImageSet, as_labels
-from racl_tf.data.resizing import resize, stack
+from racl_tf.data.resizing import resize, resize_each, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
 from racl_tf.files import load_arrays
@@ -101,7 +101,8 @@ def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> 
 def _from_files(
     files_by_class: dict[str, list[Path]], class_names: tuple[str, ...], mode: str, size: tuple[int, int] | None
 ) -> ImageSet:
-    x = stack(resize(_pixels(path, mode), size) for files in files_by_class.values() for path in files)
+    pictures = (_pixels(path, mode) for files in files_by_class.values() for path in files)
+    x = stack(resize_each(pictures, size))
     y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
     return ImageSet(x, np.array(y, np.int32))
 
