@@ -73,6 +73,7 @@ _ARCHITECTURES = {
     "ResNet-18": "resnet18",
     "DenseNet-121": "densenet121",
     **{name: network for name, network in _CELLS.items() if name != "RACL"},
+    "RobNet-small": "robnet_small",
     "RobNet-large-v1": "robnet_large_v1",
     "RACL": "racl",
 }
