@@ -48,9 +48,9 @@ def make_network(
             path of its `.json` file.
         spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         seed: of the initial weights.
-        options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`
-            and `drop_path` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121. Also the
-            arguments of `ImageSpec`, instead of one.
+        options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`,
+            `drop_path` and `drop_path_ramp` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121.
+            Also the arguments of `ImageSpec`, instead of one.
 
     Raises:
         UsageError: the name or an option is unknown, or an argument is out of its range.
