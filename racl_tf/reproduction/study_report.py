@@ -21,7 +21,7 @@ from racl_tf.tables import markdown_table
 SURROGATE = "ln surrogate, matrix"
 _IN_OWN_UNITS = ("constraint", "mu_F")  # which depend on a variant's norms and on what is free of scale
 _DRAWS = 20_000
-_COLORS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b")
+_COLORS = ("#1f4e9c", "#5b9bd8", "#12735c", "#55b694", "#c8571b", "#8a5aa8", "#6b6b6b", "#b8a200")
 BASELINES = ("without confidence learning", "PC-DARTS", "random cells")
 
 

@@ -17,6 +17,8 @@ _LOGGER = logging.getLogger(__name__)
 class WarmUp(keras.callbacks.Callback):
     """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
 
+    Before it is trained, `RACLSearch.check_target` is asked.
+
     Arguments:
         epochs: how many.
     """
@@ -27,6 +29,8 @@ class WarmUp(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         searching = epoch >= self.epochs
+        if epoch == self.epochs:
+            self.model.check_target()
         if searching != self.model.searching:
             self.model.searching = searching
             self.model.make_train_function(force=True)

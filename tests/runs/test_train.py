@@ -22,6 +22,7 @@ from racl_tf.space import GENOTYPES, Genotype
 from racl_tf.training import callbacks
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.train.network = "pc_darts"
     config.train.auxiliary = True
