@@ -171,7 +171,8 @@ class Study(Result):
             parts += [
                 "How mu of alpha moved during the search, averaged over seeds: what all entries share, what an edge's "
                 "share besides (standard deviation), what tells operations apart (root mean square), the share of the "
-                "first in the mean square; the entropy of the mixture (2.08 at the start); and c at the end.",
+                "first in the mean square; the entropy of the mixture without zero (1.95 at the "
+                "start); and c at the end.",
                 markdown_table(["searched by", "common", "edges", "relative", "share", "entropy", "c"], movement),
             ]
         if self.notes:
