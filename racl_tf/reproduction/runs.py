@@ -23,7 +23,10 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
         if dataset not in known:
             raise unknown("data set of the reproduction", dataset, known)
     folder = pathlib.Path(workdir).expanduser()
-    stores = {dataset: ExperimentStore(config[dataset], folder / file_names.PARTS) for dataset in config.datasets}
+    stores: dict[str, ExperimentStore] = {}
+    for dataset in config.datasets:
+        first = next(iter(stores.values()), None)
+        stores[dataset] = ExperimentStore(config[dataset], folder / file_names.PARTS, first=first)
     if not stores:
         raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
     return reproduce(names, stores, folder, extra=_given(config.networks))
