@@ -39,10 +39,9 @@ def get_config(scale: str = "paper") -> ConfigDict:
     names = {"smoke": ("digits",), "wsr": ("cifar10",)}.get(scale.split("-")[0], ("cifar10", "cifar100", "mnist"))
     scales = {"paper": {}, "wsr": WSR, "cpu": _SMALL, "dynamics": _DYNAMICS, "smoke": SMOKE}
     config = ConfigDict()
-    config.exhibits = (
-        ("dynamics",) if scale.startswith("dynamics") else ()
-    )  # table1, ..., figure3, dynamics; all if empty
-    config.datasets = ("cifar10", "mnist") if scale.startswith("dynamics") else names  # of Table 4 and dynamics
+    searched = scale.startswith("dynamics")
+    config.exhibits = ("dynamics",) if searched else ()  # table1, ..., figure3, dynamics; all of the paper if empty
+    config.datasets = ("cifar10", "mnist") if searched else names  # of Table 4 and dynamics
     config.networks = ()  # your own, as NAME=PATH: genotypes' .json files, trained .keras files or SavedModels
     for name in names:
         settings = paper_settings()

@@ -196,6 +196,9 @@ EXHIBITS: Mapping[str, Callable[[Sequence[str], Sequence[System]], Exhibit]] = M
 )
 """The exhibits by name; each takes the names of the data sets, the main one first, and a user's own systems."""
 
+PAPER = tuple(name for name in EXHIBITS if name != "dynamics")
+"""Those of the paper."""
+
 
 def systems_of(*exhibits: Exhibit) -> Iterator[tuple[str, System]]:
     """Yields the data set and system of every part of some exhibits, each once and in order."""
