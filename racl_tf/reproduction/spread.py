@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ml_collections import ConfigDict
 from scipy import stats
 
+from racl_tf import file_names
 from racl_tf.errors import UsageError
+from racl_tf.files import read_table
+from racl_tf.reproduction.experiment_store import ExperimentStore, made_by
+from racl_tf.reproduction.pages import sizes
+from racl_tf.reproduction.system import System
 from racl_tf.result import Result
+from racl_tf.seeding import derive
+from racl_tf.space import random_genotype
 from racl_tf.tables import markdown_table
 
 
@@ -115,6 +124,124 @@ def _share(ratio: float, trainings: int) -> float:
     if math.isinf(ratio):
         return 1.0
     return max(0.0, (ratio - 1) / (ratio - 1 + trainings))
+
+
+@dataclass(frozen=True, eq=False)
+class Spread(Result):
+    """Accuracies of random cells, each trained several times, at several lengths of training.
+
+    Arguments:
+        accuracies: by number of epochs, then by "clean" or attack, in [0, 1] (cells, trainings).
+        gains: by number of epochs, what the last fifth of the training added to the robust accuracy on held-out images
+            (that of the last epoch less that of the epoch at four fifths), averaged over all trainings; NaN if none was
+            measured.
+        parameters: of each cell's network.
+        notes: what a reader has to know of the runs.
+    """
+
+    accuracies: Mapping[int, Mapping[str, np.ndarray]]
+    gains: Mapping[int, float]
+    parameters: Sequence[int]
+    notes: tuple[str, ...] = ()
+
+    def components(self, name: str) -> dict[str, Components]:
+        """Returns the parts of a figure's variance by number of epochs."""
+        return {f"{epochs} epochs": variance_components(each[name]) for epochs, each in self.accuracies.items()}
+
+    def size_correlation(self, epochs: int, name: str) -> float:
+        """Returns Spearman's rank correlation of cells' parameters with their mean accuracy."""
+        return float(stats.spearmanr(self.parameters, self.accuracies[epochs][name].mean(1)).statistic)
+
+    def to_dict(self) -> dict[str, Any]:
+        names = list(next(iter(self.accuracies.values())))
+        return {
+            "accuracies": {
+                str(epochs): {name: found.tolist() for name, found in each.items()}
+                for epochs, each in self.accuracies.items()
+            },
+            "components": {
+                name: {budget: part.to_dict() for budget, part in self.components(name).items()} for name in names
+            },
+            "gains": {str(epochs): None if math.isnan(gain) else gain for epochs, gain in self.gains.items()},
+            "parameters": list(self.parameters),
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        names = list(next(iter(self.accuracies.values())))
+        cells, trainings = next(iter(next(iter(self.accuracies.values())).values())).shape
+        parts = [
+            "## What a budget can rank",
+            f"{cells} random cells, each trained from {trainings} seeds: mean accuracy and its standard deviations in "
+            "percentage points; the share of the variance that lies between cells with its 95% interval, and p of the "
+            "F test that all are alike; the difference that two ways to search show with a power of 80% at 5%.",
+        ]
+        for name in names:
+            parts += [f"### {name}", components_table(self.components(name), (5, 8, 20))]
+        rows = []
+        for epochs in self.accuracies:
+            gain = "-" if math.isnan(self.gains[epochs]) else f"{100 * self.gains[epochs]:+.1f}"
+            rows.append([str(epochs), gain, f"{self.size_correlation(epochs, names[-1]):+.2f}"])
+        parts += [
+            "What the last fifth of the training adds to robust accuracy on held-out images, in percentage points, and "
+            f"the rank correlation of a cell's parameters with its mean accuracy under {names[-1]}:",
+            markdown_table(["epochs", "last fifth adds", "rank correlation with size"], rows),
+            "\n".join(f"* {note}" for note in self.notes),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def run_spread(config: ConfigDict, folder: pathlib.Path) -> Spread:
+    """Trains and attacks `study.cells` random cells from `study.trainings` seeds for each of `study.lengths` epochs.
+
+    Raises:
+        UsageError: there are fewer than two cells or trainings, no lengths or attacks, or what
+            `ExperimentStore.check` finds.
+    """
+    settings = config.study
+    if min(settings.cells, settings.trainings) < 2 or not settings.lengths or not settings.attacks:
+        raise UsageError(
+            "A spread takes two cells and two trainings at least, a length of training and an attack. Received: "
+            f"study.cells={settings.cells}, study.trainings={settings.trainings}, study.lengths={settings.lengths}, "
+            f"study.attacks={settings.attacks}."
+        )
+    store = ExperimentStore(config, folder)
+    paths = []
+    for cell in range(settings.cells):
+        path = folder / file_names.RANDOM_CELLS / f"cell{cell}_seed{config.seed}.json"
+        random_genotype(derive(config.seed, f"spread/{cell}"), name=f"random cell {cell}").save(path)
+        paths.append(path)
+    systems = {
+        (epochs, cell, seed): System(
+            f"cell {cell}, seed {seed}, {epochs} epochs", str(path), {"train.epochs": epochs, "seed": seed}
+        )
+        for epochs in settings.lengths
+        for seed in range(config.seed, config.seed + settings.trainings)
+        for cell, path in enumerate(paths)
+    }
+    store.check(list(systems.values())[: len(paths)], settings.attacks)
+    accuracies = {
+        epochs: {name: np.empty((settings.cells, settings.trainings)) for name in ("clean", *settings.attacks)}
+        for epochs in settings.lengths
+    }
+    gains: dict[int, list[float]] = {epochs: [] for epochs in settings.lengths}
+    for (epochs, cell, seed), system in systems.items():
+        evaluations = store.evaluate(system, settings.attacks)
+        place = cell, seed - config.seed
+        accuracies[epochs]["clean"][place] = next(iter(evaluations.values())).clean.mean()
+        for name, evaluation in evaluations.items():
+            accuracies[epochs][name][place] = evaluation.correct[name].mean()
+        history = read_table(store.network_folder(system) / file_names.TRAIN / file_names.HISTORY)
+        robust = [float(row.get("val_robust_accuracy") or "nan") for row in history]
+        gains[epochs].append(robust[-1] - robust[math.ceil(0.8 * len(robust)) - 1])
+    folders = [*(path for system in systems.values() for path in store.run_folders(system))]
+    counts = [store.parameters(system) or 0 for system in list(systems.values())[: len(paths)]]
+    return Spread(
+        accuracies,
+        {epochs: float(np.mean(found)) for epochs, found in gains.items()},
+        counts,
+        (f"{sizes(store)}; trained under {config.train.defence!r}.", f"Made by {made_by(folders)}."),
+    )
 
 
 def components_table(components: Mapping[str, Components], seeds: Sequence[int]) -> str:
