@@ -10,7 +10,7 @@ from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import EXHIBITS
-from racl_tf.reproduction.spread import Spread, run_spread
+from racl_tf.reproduction.spread import Spread, train_random_cells
 from racl_tf.reproduction.study import run_systems
 from racl_tf.reproduction.study_report import Study
 from racl_tf.reproduction.system import System
@@ -30,17 +30,18 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     return reproduce(names, stores, folder, extra=_given(config.networks))
 
 
-def run_study(config: ConfigDict, workdir: str) -> Study | Spread:
-    """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`.
-
-    With `study.trainings` it measures first what share of the spread lies between cells, spread.md and spread.json.
-    """
+def run_spread(config: ConfigDict, workdir: str) -> Spread:
+    """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`."""
     folder = pathlib.Path(workdir).expanduser()
-    if config.study.trainings:
-        spread = run_spread(config, folder / file_names.PARTS)
-        write_text(folder / file_names.SPREAD_PAGE, str(spread))
-        spread.save(folder / file_names.SPREAD)
-        return spread
+    spread = train_random_cells(config, folder / file_names.PARTS)
+    write_text(folder / file_names.SPREAD_PAGE, str(spread))
+    spread.save(folder / file_names.SPREAD)
+    return spread
+
+
+def run_study(config: ConfigDict, workdir: str) -> Study:
+    """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
+    folder = pathlib.Path(workdir).expanduser()
     outcomes = run_systems(config, folder / file_names.PARTS)
     made = [outcome for runs in outcomes.values() for outcome in runs]
     minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))

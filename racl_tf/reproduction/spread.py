@@ -191,7 +191,7 @@ class Spread(Result):
         return "\n\n".join(parts) + "\n"
 
 
-def run_spread(config: ConfigDict, folder: pathlib.Path) -> Spread:
+def train_random_cells(config: ConfigDict, folder: pathlib.Path) -> Spread:
     """Trains and attacks `study.cells` random cells from `study.trainings` seeds for each of `study.lengths` epochs.
 
     Raises:

@@ -16,7 +16,7 @@ from racl_tf.errors import UsageError
 from racl_tf.files import write_table
 from racl_tf.reproduction import spread
 from racl_tf.reproduction.experiment_store import ExperimentStore
-from racl_tf.reproduction.runs import run_study
+from racl_tf.reproduction.runs import run_spread
 from racl_tf.reproduction.spread import components_table, variance_components
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
@@ -97,8 +97,7 @@ def test_every_cell_is_trained_from_every_seed_at_every_length(
     config: ConfigDict, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spread, "ExperimentStore", FakeLab)
-    found = run_study(config, str(tmp_path))
-    assert isinstance(found, spread.Spread)
+    found = run_spread(config, str(tmp_path))
     assert len(FakeLab.order) == len(set(FakeLab.order)) == 3 * 2 * 2
     np.testing.assert_allclose(found.accuracies[10]["pgd10"], [[0.6, 0.62], [0.7, 0.72], [0.8, 0.82]])
     assert found.gains == {5: pytest.approx(0.1), 10: pytest.approx(0.2)}
@@ -116,4 +115,4 @@ def test_every_cell_is_trained_from_every_seed_at_every_length(
 def test_too_few(config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.study.trainings = 1
     with pytest.raises(UsageError, match=r"two cells and two trainings.*study.trainings=1"):
-        run_study(config, str(tmp_path))
+        run_spread(config, str(tmp_path))
