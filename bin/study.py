@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def study(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.reproduction.runs import run_study
+    from racl_tf.reproduction.runs import run_spread, run_study
 
-    print(run_study(config, workdir))
+    print((run_spread if config.study.trainings else run_study)(config, workdir))
 
 
 def run() -> None:

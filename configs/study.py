@@ -2,6 +2,7 @@
 
 - `study`: the paper's settings on CIFAR-10, for machines with GPUs.
 - `study:cpu`: on a part of MNIST with small networks; about an hour and a half on two CPU cores.
+- `study:spread`: what of the spread of `study:cpu` lies between cells, which tells what it can rank.
 - `study:smoke`: every step once on digits, in a few minutes.
 - `study:printed`, `study:cpu-printed`, ...: with the constraint to the paper's letter.
 """
@@ -30,4 +31,5 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "train.held_out": 100,
     }
     smoke = {**DATASETS["digits"], **SMOKE, "study.seeds": 2, "study.attacks": ("pgd10",)}
-    return variant_settings(config, variant, {"paper": {}, "cpu": cpu, "smoke": smoke})
+    spread = {**cpu, "study.trainings": 3}
+    return variant_settings(config, variant, {"paper": {}, "cpu": cpu, "spread": spread, "smoke": smoke})

@@ -49,11 +49,14 @@ TRANSFER_PICTURE = "transfer.png"  # the same as a heat map
 PARTS = "parts"  # everything that is searched, trained and attacked, which both share
 STUDY_PAGE = "study.md"  # the study's tables
 STUDY = "study.json"  # its figures
+SPREAD_PAGE = "spread.md"  # how much of accuracies' spread lies between cells
+SPREAD = "spread.json"  # its figures
 STUDY_PICTURE = "study.png"  # the same, drawn
 
 # In `parts`: folders that are named after all settings that they depend on.
 SEARCHES = "searches"  # each of a search
 NETWORKS = "networks"  # each of a training, and of what was measured of the network
+RANDOM_CELLS = "random_cells"  # random cells that a spread is measured on
 GIVEN = "given"  # each of what was measured of a user's own trained network
 ATTACKS = "attacks"  # in those of networks: the evaluations
 TRANSFERS = "transfers"  # the transfers, of which the network is the source

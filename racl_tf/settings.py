@@ -125,6 +125,9 @@ def paper_settings() -> ConfigDict:
     config.study.seeds = 5  # how many, from `seed` on
     config.study.variants = ()  # names of what is compared; all if empty
     config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared
+    config.study.trainings = 0  # of each random cell, to measure what of the spread lies between cells; 0 compares ways
+    config.study.cells = 6  # random cells of that
+    config.study.lengths = (5, 10)  # epochs of training of that
     return config
 
 

@@ -10,6 +10,7 @@ from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
+from racl_tf.reproduction.spread import Spread, train_random_cells
 from racl_tf.reproduction.study import run_systems
 from racl_tf.reproduction.study_report import Study
 from racl_tf.reproduction.system import System
@@ -30,6 +31,15 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     if not stores:
         raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
     return reproduce(names, stores, folder, extra=_given(config.networks))
+
+
+def run_spread(config: ConfigDict, workdir: str) -> Spread:
+    """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`."""
+    folder = pathlib.Path(workdir).expanduser()
+    spread = train_random_cells(config, folder / file_names.PARTS)
+    write_text(folder / file_names.SPREAD_PAGE, str(spread))
+    spread.save(folder / file_names.SPREAD)
+    return spread
 
 
 def run_study(config: ConfigDict, workdir: str) -> Study:
