@@ -18,6 +18,7 @@ from racl_tf.evaluation import (
     evaluate,
     load_classifier,
 )
+from racl_tf.evaluation.chance import chance_warning
 from racl_tf.files import damaged, read_json, write_json
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path
@@ -28,7 +29,8 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz and results.json to `workdir/evaluate`.
+    Writes outcomes.npz and results.json to `workdir/evaluate`. For a model near chance such signs mean nothing, so that
+    they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
     if not settings.attacks:
@@ -48,6 +50,8 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     found = _found_before(results) if results.exists() else _Found("", None)
     if found.digest == digest:
         masking = found.masking
+    elif settings.check_images and chance_warning(evaluation.labels, evaluation.predictions, evaluation.classes):
+        _LOGGER.warning("Signs of gradient masking are not looked for: of a model near chance they mean nothing.")
     elif settings.check_images:
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options

@@ -93,3 +93,16 @@ def test_few_classes_are_attacked_on_the_margin_by_name(
     evaluation, _ = run_evaluation(config, str(tmp_path / "run"))
     assert [attack.loss for attack in evaluation.attacks["autoattack_margin"]] == ["cross_entropy", "margin", "", ""]
     assert evaluation.count("autoattack_margin") <= evaluation.count("apgd_t_margin5") <= evaluation.count("clean")
+
+
+def test_signs_of_masking_are_not_looked_for_in_a_model_near_chance(
+    flag_settings: Settings, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "relu", False)])
+    model.set_weights([np.zeros([64, 10])])
+    model.save(tmp_path / "constant.keras")
+    flags = {"model": str(tmp_path / "constant.keras"), "dataset": "digits", "images": "40", "attacks": "fgsm"}
+    for _ in range(2):
+        _, masking = run_evaluation(flag_settings(**flags), str(tmp_path / "run"))
+        assert masking is None
+    assert "Signs of gradient masking are not looked for" in caplog.text
