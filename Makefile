@@ -4,14 +4,19 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint docs clean
+.PHONY: quickstart test test-slow lint docs clean
 
 # Search, adversarial training, attack and export on real digits; results in runs/quickstart.
 quickstart: $(VENV)/installed
 	$(BIN)/racl-quickstart --workdir=runs/quickstart
 
+# Everything that is tested in seconds.
 test: $(VENV)/testable
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow"
+
+# Whole programs, benchmarks, trainings: what takes minutes.
+test-slow: $(VENV)/testable
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow
 
 lint: $(VENV)/testable
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ def get_config(variant: str = "cpu") -> ConfigDict:
             **DATASETS["digits"],
             "search.channels": 8,
             "search.cells": 4,
-            "search.epochs": 12,
+            "search.epochs": 20,
             "search.warmup_epochs": 4,
             "train.channels": 8,
             "train.cells": 4,

@@ -61,7 +61,7 @@ def paper_settings() -> ConfigDict:
     config.search.constraint_update = "proximal"  # by a step of its own, which settles, or "printed": the paper's
     config.search.rho = 1e-3  # penalty of ADMM and step size of theta
     config.search.constraint_step = 1.0  # length of the proximal step on the constraint
-    config.search.strictness = 0.5  # the target's share, in (0, 1), of the reduction that choice alone can reach
+    config.search.strictness = 0.2  # the target's share, in (0, 1), of the reduction that choice alone can reach
     config.search.node_reduction = placeholder(
         float
     )  # the target in nats per intermediate node below the start, in place of strictness
@@ -228,7 +228,7 @@ ADDED: Mapping[str, Any] = {
     "search.constraint_update": "printed",
     "search.constraint_step": 1.0,
     "search.node_reduction": None,
-    "search.strictness": 0.5,
+    "search.strictness": 0.2,
     "search.ramp": 0.5,
 }
 

@@ -14,6 +14,8 @@ from benchmarks.plain_layers import described
 from benchmarks.timing import interleave, quartiles, ratios
 from racl_tf.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "search_step": {"ours, step, batch 4", "ours, peak memory, batch 4", "constraint alone / step, batch 4"},

@@ -155,6 +155,7 @@ def test_every_command_on_a_page_is_one(page: pathlib.Path) -> None:
             assert flag in known or flag.startswith("config."), command
 
 
+@pytest.mark.slow
 def test_the_whole_way_in_python_runs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As printed, but for the data set and the sizes, and so does what serves its export."""
     page = "docs/getting-started.md"

@@ -95,6 +95,7 @@ def test_the_noise_has_the_deviation_it_says(registered: dict) -> None:
     assert made.deviation == 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_the_search_mode_searches(page: dict, config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.search.mode, config.search.epochs = "sharpened", 2

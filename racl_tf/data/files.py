@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from racl_tf.data.image_set import Dataset, ImageSet, as_labels
-from racl_tf.data.resizing import resize, stack
+from racl_tf.data.resizing import resize, resize_each, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
 from racl_tf.files import load_arrays
@@ -106,7 +106,7 @@ def _from_files(
     size: tuple[int, int] | None,
 ) -> ImageSet:
     paths = [path for files in files_by_class.values() for path in files]
-    x = stack(resize(_pixels(path, mode), size) for path in paths)
+    x = stack(resize_each((_pixels(path, mode) for path in paths), size))
     y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
     return ImageSet(x, np.array(y, np.int32), tuple(path.relative_to(root).as_posix() for path in paths))
 

@@ -1,6 +1,7 @@
 """Images of one size from images of any size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from racl_tf.errors import UsageError
 
 ImageSize = int | Sequence[int]
+_TOGETHER = 256  # images resized at once
 
 
 def height_and_width(image_size: ImageSize | None) -> tuple[int, int] | None:
@@ -30,6 +32,13 @@ def resize(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         return images
     resized = tf.image.resize(images, size, antialias=True).numpy()
     return np.rint(resized).astype(np.uint8) if images.dtype == np.uint8 else np.clip(resized, 0, 1)
+
+
+def resize_each(images: Iterable[np.ndarray], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """Yields images (H, W, C) as `resize` makes them, neighbours of one shape together, which is a lot faster."""
+    for _, alike in groupby(images, key=lambda image: image.shape):
+        while group := list(islice(alike, _TOGETHER)):
+            yield from resize(np.stack(group), size)
 
 
 def stack(images: Iterable[np.ndarray]) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 import difflib
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from racl_tf.data.image_set import Dataset, ImageSet
-from racl_tf.data.resizing import resize, stack
+from racl_tf.data.resizing import resize_each, stack
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError, unknown
 
@@ -88,5 +89,12 @@ def _read_split(builder: "tfds.core.DatasetBuilder", split: str, size: tuple[int
     import tensorflow_datasets as tfds
 
     examples = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True))
-    images, labels = zip(*((resize(image, size), label) for image, label in examples), strict=True)
-    return ImageSet(stack(images), np.array(labels, np.int32))
+    labels: list[int] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for image, label in examples:
+            labels.append(label)
+            yield image
+
+    stacked = stack(resize_each(images(), size))
+    return ImageSet(stacked, np.array(labels, np.int32))

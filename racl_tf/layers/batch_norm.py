@@ -138,12 +138,13 @@ def _normalize_over_replicas(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     context = tf.distribute.get_replica_context()
 
-    def over_replicas(value: tf.Tensor) -> tf.Tensor:
+    def over_replicas(value: tf.Tensor) -> tf.Tensor:  # few of them: tracing each takes as long as the graph is large
         return context.all_reduce(tf.distribute.ReduceOp.SUM, value) if context is not None else value
 
     images = tf.cast(inputs, tf.float32)
-    count = over_replicas(tf.cast(tf.size(inputs[..., 0]), tf.float32))  # replicas have unlike parts of the last batch
-    mean = over_replicas(tf.reduce_sum(images, [0, 1, 2])) / count
+    pixels = tf.cast(tf.size(inputs[..., 0]), tf.float32)  # of unlike parts of the last batch
+    total = over_replicas(tf.concat([tf.reduce_sum(images, [0, 1, 2]), [pixels]], 0))
+    mean, count = total[:-1] / total[-1], total[-1]
     variance = over_replicas(tf.reduce_sum(tf.square(images - mean), [0, 1, 2])) / count
     outputs = (images - mean) * (scale * tf.math.rsqrt(variance + EPSILON)) + offset
     return tf.cast(outputs, inputs.dtype), mean, variance * count / tf.maximum(count - 1, 1)

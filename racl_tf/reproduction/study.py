@@ -22,6 +22,7 @@ from racl_tf.lipschitz.operation_norms import NORM_KINDS
 from racl_tf.networks.loading import load_network
 from racl_tf.reproduction.experiment_store import ExperimentStore, made_by, wall_time
 from racl_tf.reproduction.system import System
+from racl_tf.settings import PRINTED
 
 _SLOPES = 100  # images at which the slope is measured
 
@@ -32,6 +33,7 @@ def _constrained(mode: str, norms: str = "matrix", *, scale_free: bool = False) 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "RACL printed, matrix norms": {**PRINTED, **_constrained("racl", "matrix")},
         "RACL, matrix norms": _constrained("racl", "matrix"),
         "RACL, operator norms": _constrained("racl", "operator"),
         "RACL scale-free, matrix norms": _constrained("racl", "matrix", scale_free=True),

@@ -19,6 +19,8 @@ _LOGGER = logging.getLogger(__name__)
 class WarmUp(keras.callbacks.Callback):
     """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
 
+    Before it is trained, `RACLSearch.check_target` is asked.
+
     What is measured of the architecture from then on is NaN in the logs of these epochs, so that tables that are begun
     by a first epoch, such as those of `keras.callbacks.CSVLogger`, have all columns.
 
@@ -32,6 +34,8 @@ class WarmUp(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         searching = epoch >= self.epochs
+        if epoch == self.epochs:
+            self.model.check_target()
         if searching != self.model.searching:
             self.model.searching = searching
             self.model.make_train_function(force=True)

@@ -51,7 +51,9 @@ class ConfidenceConstraint(keras.layers.Layer):
         rho: the penalty of ADMM and the step size of theta, positive.
         step: the length tau of the proximal step, positive.
         strictness: how far below that value the target is, as a share, in (0, 1), of what choice alone can reach:
-            the least constant that relative weights of these operations can have, measured scale-free.
+            the least constant that relative weights of these operations can have, measured scale-free. At 0.2 a search
+            on digits moved mu relatively by twice what it moves without a constraint, at the same loss; at 0.5, asked
+            for at once, the constraint chose alone and the loss rose from 0.4 to 15.
         reduction: the target in nats below that value, over the whole network; takes the place of `strictness`.
         target: ln(lambda* / C) itself; takes the place of both.
         ramp: architecture steps over which a relative target descends, in the proximal way: asked for at once, it is
@@ -76,7 +78,7 @@ class ConfidenceConstraint(keras.layers.Layer):
         eta: float = 0.9,
         rho: float = 1e-3,
         step: float = 1.0,
-        strictness: float = 0.5,
+        strictness: float = 0.2,
         reduction: float | None = None,
         target: float | None = None,
         ramp: int = 0,

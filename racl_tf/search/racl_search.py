@@ -17,7 +17,7 @@ from racl_tf.search.confidence_constraint import ConfidenceConstraint, Constrain
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.second_order import unrolled_gradients
 from racl_tf.seeding import fold
-from racl_tf.space import Genotype
+from racl_tf.space import NODES, Genotype
 from racl_tf.training.checked_model import CheckedModel
 from racl_tf.training.descent import descend, gradients_of, share_of_batch
 from racl_tf.training.objective import cross_entropy, record, results, running_means
@@ -228,6 +228,31 @@ class RACLSearch(CheckedModel):
         start = self.architecture.initial_parameters()
         mean = network_constant(*start, log_norms, self.cell_types, scale_free=True).mean
         return mean - least_relative_mean(log_norms, self.cell_types)
+
+    def check_target(self) -> None:
+        """Checks, before the architecture is trained, that choice alone can reach the target of relative weights.
+
+        Raises:
+            UsageError: the constraint is scale-free and asks for more than the lightest operations and edges give.
+        """
+        constraint = self.constraint
+        if constraint is None or not constraint.scale_free:
+            return
+        log_norms = self.norms.measure(keep=False)
+        reachable, least = float(self.reachable(log_norms)), float(least_relative_mean(log_norms, self.cell_types))
+        if constraint.target is not None and constraint.target < least:
+            raise UsageError(
+                f"No choice of operations and edges reaches the target of the scale-free constraint, target="
+                f"{constraint.target:g}: the smallest ln(lambda* / C) at these weights is {least:.2f}. Raise it, or "
+                "give a `strictness` in its place."
+            )
+        if constraint.target is None and (constraint.reduction or 0) > reachable:
+            raise UsageError(
+                f"No choice of operations and edges reaches the target of the scale-free constraint, "
+                f"{constraint.reduction:g} nats below the start architecture: the most at these weights is "
+                f"{reachable:.2f} nats, {reachable / (NODES * len(self.supernet.cells)):.3f} a node. Lower it, or give "
+                "a `strictness` in its place."
+            )
 
     def update_architecture(self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor) -> SearchPoint:
         """Moves mu and sigma for the loss and for the constraint (Eqs. 17 and 18).

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from racl_tf.data.resizing import height_and_width, resize, stack
+from racl_tf.data.resizing import height_and_width, resize, resize_each, stack
 from racl_tf.errors import UsageError
 
 
@@ -43,3 +43,13 @@ def test_impossible_sizes_are_refused(image_size) -> None:
 def test_images_of_several_shapes_need_a_size() -> None:
     with pytest.raises(UsageError, match=r"\(2, 2, 1\) and \(2, 3, 1\).*Pass image_size"):
         stack([np.zeros((2, 2, 1)), np.zeros((2, 2, 1)), np.zeros((2, 3, 1))])
+
+
+def test_neighbours_of_one_shape_are_resized_together() -> None:
+    """As one by one, whatever shapes follow one another, in order."""
+    random = np.random.default_rng(0)
+    shapes = [(8, 8, 3)] * 300 + [(6, 9, 3), (8, 8, 3), (4, 4, 3), (4, 4, 3)]
+    images = [random.integers(0, 256, shape, np.uint8) for shape in shapes]
+    together = list(resize_each(iter(images), (4, 4)))
+    for ours, image in zip(together, images, strict=True):
+        np.testing.assert_array_equal(ours, resize(image, (4, 4)))

@@ -19,6 +19,8 @@ from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
 
+pytestmark = pytest.mark.slow
+
 THREAT: dict[str, Any] = {"eps": 0.1, "step_size": 0.03, "steps": 5}
 Measure = Callable[[keras.Model, Defence, list[GradientAttack]], tuple[float, float]]
 

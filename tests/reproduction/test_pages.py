@@ -244,7 +244,7 @@ def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     assert "512 training and 100 test images" in first
     assert "linf with eps 0.1 and steps of 0.025" in first
     assert "took 0 min so far" in first
-    assert "as an inequality with eta 0.9, rho 0.001 and a target below the start by 50% of what choice" in first
+    assert "as an inequality with eta 0.9, rho 0.001 and a target below the start by 20% of what choice" in first
     paper = FakeLab()
     paper.config.train.update({"cells": None, "channels": None})
     paper.config.search.target = -2.5

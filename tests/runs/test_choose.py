@@ -24,6 +24,7 @@ def config() -> ConfigDict:
     return config
 
 
+@pytest.mark.slow
 def test_the_search_s_distribution_is_drawn_from_and_the_best_is_kept(
     config: ConfigDict, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,6 +20,7 @@ from racl_tf.runs.train import run_training, start_from
 from racl_tf.space import GENOTYPES, Genotype
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDict, tmp_path: pathlib.Path) -> None:
     config.train.network = "pc_darts"
     config.train.auxiliary = True

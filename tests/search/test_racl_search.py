@@ -128,6 +128,7 @@ def test_keras_file_holds_the_whole_state(tmp_path, steps: list) -> None:
     assert loaded.get_config() == search.get_config()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", UPDATES)
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves: tuple[ImageSet, ImageSet], update: str) -> None:
     """Epochs 3 and 4 from the checkpoint after epoch 2 end where the run that went through them ends."""
@@ -151,13 +152,13 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves: tuple[Ima
     assert_equal_variables(state(resumed), state(whole), atol=1e-7)
 
 
-@pytest.mark.parametrize("update", UPDATES)
-def test_two_replicas_equal_one_device(update: str, two_replicas: tf.distribute.Strategy, steps: list) -> None:
+@pytest.mark.slow
+def test_two_replicas_equal_one_device(two_replicas: tf.distribute.Strategy, steps: list) -> None:
     """Of the same global batches: logs, weights, statistics, architecture, dual and optimizers."""
     with two_replicas.scope():
-        mirrored = make_search(eager=False, update=update)
+        mirrored = make_search(eager=False, update="proximal")
     history = mirrored.fit(as_dataset(steps), shuffle=False, verbose=0).history
-    single = make_search(update=update)
+    single = make_search(update="proximal")
     logs = run(single, steps)[-1]
     assert_equal_variables(state(mirrored), state(single), atol=1e-5)
     for name, (value,) in history.items():

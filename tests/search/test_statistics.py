@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from racl_tf.errors import UsageError
 from racl_tf.lipschitz import LogNormal, least_relative_mean, network_constant
 from racl_tf.networks.supernet import Supernet
+from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.statistics import architecture_statistics, choices_kept, constraint_statistics
@@ -153,3 +155,26 @@ def test_choices_kept() -> None:
 
     before, after = cell("skip_connect", 0), cell("dil_conv_3x3", 3)
     assert choices_kept(Genotype(before, before), Genotype(after, before)) == 14 / 16
+
+
+@pytest.mark.parametrize("way", ["reduction", "target"])
+def test_a_target_that_no_choice_reaches(search: RACLSearch, way: str) -> None:
+    """Just above what the lightest operations give is taken, just below is refused, with what they give."""
+    restart(search)
+    norms = search.norms.measure(keep=False)
+    value = {
+        "reduction": float(search.reachable(norms)),
+        "target": float(least_relative_mean(norms, search.cell_types)),
+    }[way]
+    beyond = 0.01 if way == "reduction" else -0.01
+    for constraint in (
+        ConfidenceConstraint(scale_free=True, **{way: value - beyond}),
+        ConfidenceConstraint(**{way: value + 1000 * beyond}),  # a common shrink reaches anything
+        None,
+    ):
+        search.constraint = constraint
+        search.check_target()
+    search.constraint = ConfidenceConstraint(scale_free=True, **{way: value + beyond})
+    with pytest.raises(UsageError, match=rf"No choice of operations and edges reaches .* is {value:.2f}"):
+        search.check_target()
+    search.constraint = None
