@@ -4,6 +4,7 @@
 """
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -86,15 +87,17 @@ def paper_settings() -> ConfigDict:
     config.train.growth = placeholder(int)  # channels that a layer of densenet121 adds; 32 if not given
     config.train.auxiliary = False  # a second classifier in training, whose loss weighs 0.4
     config.train.drop_path = 0.0  # probability that an operation is dropped
+    config.train.drop_path_ramp = False  # as in DARTS, epoch e of E drops with drop_path * (e - 1) / E
     config.train.epochs = 100
     config.train.batch_size = 128
-    config.train.learning_rate = 0.1  # cosine to 0
+    config.train.learning_rate = 0.1  # cosine to 0 unless there are milestones
+    config.train.milestones = ()  # epochs, counted from 1, from whose start on the learning rate is divided by 10
     config.train.momentum = 0.9
     config.train.weight_decay = 3e-4  # coupled L2
     config.train.clip_norm = 5.0
     config.train.defence = "pgd"  # or none, fgsm_rs, trades, adp, l2nnn (racl_tf.defences)
     config.train.attack_steps = 7  # PGD steps of the defence
-    config.train.held_out = 1000  # training images on which the best checkpoint is chosen
+    config.train.held_out = 1000  # training images on which the best epoch is chosen; 0 for none, and the last epoch
     config.train.validation_steps = 10  # PGD steps on them, for defences that train against an attack
 
     config.evaluate = ConfigDict()
@@ -156,7 +159,8 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
     Names of networks, attacks and the like are checked where they are looked up.
 
     Raises:
-        UsageError: a number is out of its range, or the warm-up leaves no epoch to search in.
+        UsageError: a number is out of its range, the warm-up leaves no epoch to search in, or a schedule of training
+            does not fit its epochs.
     """
     if "search" not in config:
         for name, part in config.items():
@@ -191,17 +195,29 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
             f"The architecture is fixed in the warm-up: {prefix}search.warmup_epochs must be below search.epochs. "
             f"Received: {search.warmup_epochs} and {search.epochs}."
         )
+    train = config.train
+    epochs = (1, *train.milestones, train.epochs + 1)
+    if any(type(epoch) is not int for epoch in epochs) or any(map(operator.ge, epochs, epochs[1:])):
+        raise UsageError(
+            f"{prefix}train.milestones must be epochs in rising order, from 2 to train.epochs={train.epochs}, or () "
+            f"for a cosine. Received: {prefix}train.milestones={train.milestones!r}."
+        )
+    if train.drop_path_ramp and not train.drop_path:
+        raise UsageError(
+            f"{prefix}train.drop_path_ramp raises the probability to {prefix}train.drop_path, which is 0. Give that "
+            f"too, such as {prefix}train.drop_path=0.2."
+        )
 
 
 _LARGEST = 2**31 - 1
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "search.channels search.cells search.partial search.epochs search.batch_size train.channels train.cells "
-    "train.growth train.epochs train.batch_size train.attack_steps train.held_out train.validation_steps "
+    "train.growth train.epochs train.batch_size train.attack_steps train.validation_steps "
     "evaluate.batch_size data.train_size data.test_size data.image_size choose.samples choose.images study.seeds": (
         lambda value: value > 0,
         "a positive integer",
     ),
-    "seed data.crop data.cutout search.warmup_epochs search.attack_steps evaluate.check_images": (
+    "seed data.crop data.cutout search.warmup_epochs search.attack_steps train.held_out evaluate.check_images": (
         lambda value: value >= 0,
         "an integer of at least 0",
     ),
@@ -230,6 +246,8 @@ ADDED: Mapping[str, Any] = {
     "search.node_reduction": None,
     "search.strictness": 0.2,
     "search.ramp": 0.5,
+    "train.milestones": (),
+    "train.drop_path_ramp": False,
 }
 
 #: The constraint to the paper's letter: one Adam on the sum of the loss and the penalty, the dual variable at the old
@@ -239,6 +257,19 @@ PRINTED: Mapping[str, Any] = {
     "search.reduction": 6.0,
     "search.form": "equality",
     "search.norms_batch_norm": False,
+}
+
+#: The recipe by which authors of the paper trained RACL's cell again for a later one (Cheng et al., Neural Architecture
+#: Search for Wide Spectrum Adversarial Robustness, AAAI 2023), from the code of Wsr-NAS. It has no auxiliary head,
+#: cutout or drop path either, and the same momentum and clip norm. Its steps are of 2.5 eps / 7.
+WSR: Mapping[str, Any] = {
+    "attack.eps": 0.031,
+    "attack.step_size": 2.5 * 0.031 / 7,
+    "train.epochs": 200,
+    "train.milestones": (100, 150),
+    "train.batch_size": 64,
+    "train.weight_decay": 1e-4,
+    "train.held_out": 0,
 }
 
 #: What differs between data sets.

@@ -104,7 +104,7 @@ def test_the_nonexpansive_network_never_divides() -> None:
         ("vgg19", ["channels"]),
         ("l2nnn", ["channels"]),
         ("robnet_free", ["channels", "cells"]),
-        ("racl", ["channels", "cells", "auxiliary", "drop_path"]),
+        ("racl", ["channels", "cells", "auxiliary", "drop_path", "drop_path_ramp"]),
     ],
 )
 def test_options_are_a_network_s_own(name: str, own: list[str]) -> None:

@@ -56,6 +56,38 @@ def test_one_target() -> None:
         check_settings(config)
 
 
+def test_the_recipe_of_wsr_nas_is_the_paper_s_search_and_another_training(configuration: Configuration) -> None:
+    config, paper = configuration("reproduction", "wsr"), configuration("reproduction").cifar10
+    assert config.datasets == ("cifar10",)
+    ours, train = config.cifar10, config.cifar10.train
+    assert ours.search == paper.search
+    assert (train.learning_rate, train.momentum, train.weight_decay, train.clip_norm) == (0.1, 0.9, 1e-4, 5.0)
+    assert (train.epochs, train.milestones, train.batch_size, train.held_out) == (200, (100, 150), 64, 0)
+    assert (train.auxiliary, train.drop_path, ours.data.cutout) == (False, 0.0, 0)
+    assert (train.defence, train.attack_steps, ours.attack.eps) == ("pgd", 7, 0.031)
+    assert ours.attack.step_size * 7 == pytest.approx(2.5 * 0.031)
+    printed = configuration("reproduction", "wsr-printed").cifar10
+    assert (printed.train, printed.search.constraint_update) == (train, "printed")
+
+
+@pytest.mark.parametrize("milestones", [(3, 2), (2, 2), (1,), (0, 5), (11,), (2.5,), ("5",)])
+def test_milestones_rise_within_the_epochs(milestones: tuple) -> None:
+    config = paper_settings()
+    config.train.epochs = 10
+    config.train.milestones = (2, 10)
+    check_settings(config)
+    config.train.milestones = milestones
+    with pytest.raises(UsageError, match=r"rising order, from 2 to train\.epochs=10.*Received: train\.milestones=\("):
+        check_settings(config)
+
+
+def test_a_ramp_without_drop_path_is_refused() -> None:
+    config = paper_settings()
+    config.train.drop_path_ramp = True
+    with pytest.raises(UsageError, match=r"train\.drop_path, which is 0\. Give that too"):
+        check_settings(config)
+
+
 def flattened(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yields every setting by its dotted name."""
     for name, value in config.items():

@@ -30,6 +30,8 @@ class GenotypeNetwork(CellNetwork):
         cells: the depth; cells `cells // 3` and `2 * cells // 3` are reduction cells.
         auxiliary: whether a second classifier sits on cell `2 * cells // 3` (training only).
         drop_path: the probability, in [0, 1), that an operation's output is dropped for an image in training.
+        drop_path_ramp: whether that is where the probability ends: it is `drop_path` times the network's variable
+            `drop_path_share`, which begins at 0 and `racl_tf.training.DropPathRamp` raises with the epochs.
         kwargs: what `ImageNetwork` takes: the `seed` of the initial weights and of what is dropped, or `input_shape`,
             `mean` and `std`.
 
@@ -50,6 +52,7 @@ class GenotypeNetwork(CellNetwork):
         cells: int = CELLS,
         auxiliary: bool = False,
         drop_path: float = 0.0,
+        drop_path_ramp: bool = False,
         **kwargs: Any,
     ) -> None:
         self.genotype = genotype if isinstance(genotype, Genotype) else get_genotype(genotype)
@@ -57,6 +60,7 @@ class GenotypeNetwork(CellNetwork):
             raise UsageError(f"`drop_path` must be a probability in [0, 1). Received: drop_path={drop_path!r}.")
         super().__init__(spec, channels=channels, cells=cells, **kwargs)
         self.drop_path = drop_path
+        self.drop_path_ramp = drop_path_ramp
         self.auxiliary_index = 2 * cells // 3
         self.auxiliary = None
         if auxiliary:
@@ -67,6 +71,10 @@ class GenotypeNetwork(CellNetwork):
         if drop_path:
             self.training_calls = self.add_weight(
                 (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="training_calls"
+            )
+        if drop_path_ramp:
+            self.drop_path_share = self.add_weight(
+                (), "zeros", trainable=False, autocast=False, aggregation="only_first_replica", name="drop_path_share"
             )
 
     def make_cell(self, plan: CellPlan) -> GenotypeCell:
@@ -101,7 +109,8 @@ class GenotypeNetwork(CellNetwork):
         seed = fold(self.seed, "drop_path", self.training_calls, replica)
         self.training_calls.assign_add(1)
         uniforms = tf.random.stateless_uniform([edges, len(self.cells), batch, 1, 1, 1], seed)
-        return tf.unstack(tf.where(uniforms < self.drop_path, 0.0, 1 / (1 - self.drop_path)))
+        probability = self.drop_path * (self.drop_path_share if self.drop_path_ramp else 1.0)
+        return tf.unstack(tf.where(uniforms < probability, 0.0, 1 / (1 - probability)))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -109,6 +118,7 @@ class GenotypeNetwork(CellNetwork):
             "genotype": self.genotype.to_json(),
             "auxiliary": self.auxiliary is not None,
             "drop_path": self.drop_path,
+            "drop_path_ramp": self.drop_path_ramp,
         }
 
     @classmethod

@@ -15,7 +15,7 @@ from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.image_network import ImageNetwork
 from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.networks.resnet import ResNet18
-from racl_tf.networks.robnet import FREE, LARGE_V1, RobNet
+from racl_tf.networks.robnet import FREE, LARGE_V1, SMALL, RobNet
 from racl_tf.networks.vgg import VGG19
 from racl_tf.space import GENOTYPES, Genotype
 
@@ -25,6 +25,7 @@ NETWORKS: Mapping[str, Callable[..., ImageNetwork]] = MappingProxyType(
         "densenet121": DenseNet121,
         "vgg19": VGG19,
         "l2nnn": L2Nonexpansive,
+        "robnet_small": partial(RobNet, SMALL),
         "robnet_large_v1": partial(RobNet, LARGE_V1),
         "robnet_free": partial(RobNet, FREE),
         **{name: partial(GenotypeNetwork, name) for name in GENOTYPES},
@@ -47,9 +48,9 @@ def make_network(
             path of its `.json` file.
         spec: what the images are, an `ImageSpec` such as `dataset.spec`, or the number of classes alone.
         seed: of the initial weights.
-        options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`
-            and `drop_path` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121. Also the
-            arguments of `ImageSpec`, instead of one.
+        options: what this network takes besides: `channels` and `cells` of those stacked from cells (and `auxiliary`,
+            `drop_path` and `drop_path_ramp` of genotypes), `channels` of resnet18 and vgg19, `growth` of densenet121.
+            Also the arguments of `ImageSpec`, instead of one.
 
     Raises:
         UsageError: the name or an option is unknown, or an argument is out of its range.

@@ -12,6 +12,9 @@ from racl_tf.layers.genotype_cell import GenotypeCell
 from racl_tf.networks.cell_network import CellNetwork, CellPlan
 from racl_tf.space import EDGES, INPUTS, NODES, Cell, Edge, edges_into
 
+SMALL = "11 11 | 01 10 11 | 10 01 00 01 | 10 00 10 11 10"
+"""The code of all cells of RobNet-small."""
+
 LARGE_V1 = "11 11 | 11 11 11 | 01 11 01 10 | 11 01 01 01 11"
 """The code of all cells of RobNet-large."""
 
@@ -77,9 +80,10 @@ class RobNet(CellNetwork):
     """RobNet (Guo et al., When NAS Meets Robustness, CVPR 2020): normal and reduction cells made from codes.
 
     It is stacked like the network of a genotype, but as published its cells may all differ, and their normalisations
-    have neither scale nor shift: these stay 1 and 0. With 36 channels and 20 cells RobNet-large has 6,842,710
-    trainable parameters for 10 classes, RobNet-free 5,439,790. Differences from the published code: mean and standard
-    deviation are taken off inside, and nothing is computed for an edge that is 00.
+    have neither scale nor shift: these stay 1 and 0. With 36 channels and 20 cells RobNet-small has 4,359,574
+    trainable parameters for 10 classes, RobNet-large 6,842,710, RobNet-free 5,439,790; of RobNet-medium no code is
+    known. Differences from the published code: mean and standard deviation are taken off inside, and nothing is
+    computed for an edge that is 00.
 
     Arguments:
         codes: one code for all cells, or one for each; `robnet_cell` says what they mean.

@@ -36,7 +36,7 @@ from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_json, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
-from racl_tf.networks.genotype_network import CELLS
+from racl_tf.networks.genotype_network import CELLS, AuxiliaryHead
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.registry import network_options
 from racl_tf.reproduction.system import System
@@ -61,11 +61,14 @@ class ExperimentStore:
     Arguments:
         config: the settings, as `racl_tf.settings.paper_settings` names them.
         folder: of everything that is kept.
+        first: the store of the first data set, where the cells of systems that are `searched_on_first` are searched;
+            None if this is it.
     """
 
-    def __init__(self, config: ConfigDict, folder: str | pathlib.Path) -> None:
+    def __init__(self, config: ConfigDict, folder: str | pathlib.Path, *, first: ExperimentStore | None = None) -> None:
         self.config = config
         self.folder = pathlib.Path(folder).expanduser()
+        self.first = first
 
     @cached_property
     def data(self) -> Dataset:
@@ -81,6 +84,7 @@ class ExperimentStore:
             taken = network_options(config.train.network)
             config.train.auxiliary &= "auxiliary" in taken
             config.train.drop_path *= "drop_path" in taken
+            config.train.drop_path_ramp &= "drop_path" in taken
         return config
 
     def check(self, systems: Iterable[System], attacks: Iterable[str] = ()) -> None:
@@ -114,7 +118,8 @@ class ExperimentStore:
         )
         needed = {"train.held_out and one train.batch_size": train.held_out + train.batch_size}
         network = Genotype.load(system.network) if system.is_genotype_file else system.network
-        if not network and search_mode(search.mode).architecture is not None:
+        searched = not network and self._searcher(system) is self
+        if searched and search_mode(search.mode).architecture is not None:
             needed["two halves of one search.batch_size"] = 2 * search.batch_size
             check_image_size(self.data.input_shape, search.cells)
         if not network or "cells" in network_options(network):
@@ -130,7 +135,11 @@ class ExperimentStore:
         """Returns the cell that is searched for a system, or was given as a file."""
         if system.network:
             return Genotype.load(system.network)
-        return run_search(self.settings(system), str(self.search_folder(system)))
+        return run_search(self._searcher(system).settings(system), str(self.search_folder(system)))
+
+    def _searcher(self, system: System) -> ExperimentStore:
+        """Returns the store on whose data set a system's cell is searched."""
+        return self.first if system.searched_on_first and self.first else self
 
     def train(self, system: System) -> pathlib.Path:
         """Searches and trains a system, as far as that is not done, and returns the path of its model."""
@@ -154,11 +163,18 @@ class ExperimentStore:
         return load_classifier(self.train(system), bounds=self.config.evaluate.bounds if system.trained else (0, 1))
 
     def parameters(self, system: System) -> int | None:
-        """Returns the number of trainable parameters of a system; None for a SavedModel, which does not say."""
+        """Returns the number of trainable parameters of a system; None for a SavedModel, which does not say.
+
+        An auxiliary head, which takes part in training alone, is not counted.
+        """
         path = self.train(system)
         if path.is_dir():
             return None
-        return sum(math.prod(variable.shape) for variable in load_network(path).trainable_variables)
+        network = load_network(path)
+        heads = [layer for layer in network._flatten_layers() if isinstance(layer, AuxiliaryHead)]
+        training_alone = {id(variable) for head in heads for variable in head.trainable_variables}
+        counted = [variable for variable in network.trainable_variables if id(variable) not in training_alone]
+        return sum(math.prod(variable.shape) for variable in counted)
 
     def evaluate(self, system: System, attacks: Iterable[str]) -> dict[str, Evaluation]:
         """Returns, for each attack by its name, the evaluation of a system under it."""
@@ -268,14 +284,18 @@ class ExperimentStore:
         return noted == self._network(system)
 
     def run_folders(self, system: System) -> list[pathlib.Path]:
-        """Returns the folders that hold the histories of a system's search and training, where it has them."""
+        """Returns the folders that hold the histories of a system's search here and training, where it has them."""
         if system.trained:
             return []
-        searched = [] if system.network else [self.search_folder(system) / file_names.SEARCH]
+        here = not system.network and self._searcher(system) is self
+        searched = [self.search_folder(system) / file_names.SEARCH] if here else []
         return [*searched, self.network_folder(system) / file_names.TRAIN]
 
     def search_folder(self, system: System) -> pathlib.Path:
         """Returns the folder of a system's search."""
+        searcher = self._searcher(system)
+        if searcher is not self:
+            return searcher.search_folder(system)
         config = self.settings(system)
         return self.folder / file_names.SEARCHES / self._name(config, config.search.mode, ("attack", "search"))
 
@@ -294,8 +314,10 @@ class ExperimentStore:
         if system.is_genotype_file:
             content = Genotype.load(system.network).to_json().encode()
             name = f"{pathlib.Path(system.network).stem}-{_digest(content)}"
-        elif not system.network:
+        elif not system.network and self._searcher(system) is self:
             parts += ("search",)
+        elif not system.network:
+            name = f"{name}-{_digest(self.search_folder(system).name.encode())}"
         return self.folder / file_names.NETWORKS / self._name(config, f"{name}-{config.train.defence}", parts)
 
     def attack_folder(self, system: System, attack: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ from racl_tf.errors import UsageError, unknown
 from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
-from racl_tf.reproduction.paper_tables import EXHIBITS
+from racl_tf.reproduction.paper_tables import PAPER
 from racl_tf.reproduction.study import run_systems
 from racl_tf.reproduction.study_report import Study
 from racl_tf.reproduction.system import System
@@ -17,13 +17,16 @@ from racl_tf.reproduction.system import System
 
 def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     """Makes the tables and figures of a configuration in `workdir` and returns the paths of their pages."""
-    names = config.exhibits or tuple(EXHIBITS)
+    names = config.exhibits or PAPER
     known = [name for name, settings in config.items() if isinstance(settings, ConfigDict)]
     for dataset in config.datasets:
         if dataset not in known:
             raise unknown("data set of the reproduction", dataset, known)
     folder = pathlib.Path(workdir).expanduser()
-    stores = {dataset: ExperimentStore(config[dataset], folder / file_names.PARTS) for dataset in config.datasets}
+    stores: dict[str, ExperimentStore] = {}
+    for dataset in config.datasets:
+        first = next(iter(stores.values()), None)
+        stores[dataset] = ExperimentStore(config[dataset], folder / file_names.PARTS, first=first)
     if not stores:
         raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
     return reproduce(names, stores, folder, extra=_given(config.networks))

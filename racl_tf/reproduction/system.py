@@ -20,6 +20,7 @@ class System:
         network: a name in the registry, the path of a genotype's `.json` file, or the path of a trained model
             (`.keras`, `.h5` or a SavedModel's folder), which is attacked as it is; empty: a cell is searched.
         changes: the settings by dotted name that differ from the others', such as {"train.defence": "trades"}.
+        searched_on_first: whether a searched cell comes from the first data set's images, whichever it is trained on.
 
     >>> [System("mine", network).trained for network in ("resnet18", "mine.json", "mine.keras", "saved/model")]
     [False, False, True, True]
@@ -28,6 +29,7 @@ class System:
     title: str
     network: str = ""
     changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    searched_on_first: bool = False
 
     @property
     def is_genotype_file(self) -> bool:

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -85,7 +86,17 @@ def strategy() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
-def sgd(settings: ConfigDict, total_steps: int) -> keras.optimizers.SGD:
-    """Returns SGD with momentum and a learning rate that falls to 0 like a cosine, of a section's settings."""
+def sgd(settings: ConfigDict, total_steps: int, milestones: Sequence[int] = ()) -> keras.optimizers.SGD:
+    """Returns SGD with momentum and a learning rate that falls over the steps, of a section's settings.
+
+    Arguments:
+        settings: have `learning_rate` and `momentum`.
+        total_steps: of the training; over these the rate falls to 0 like a cosine, unless there are milestones.
+        milestones: numbers of steps, rising, after which the rate is divided by 10.
+    """
     schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
+    if milestones:
+        rates = [settings.learning_rate / 10**count for count in range(len(milestones) + 1)]
+        last = [steps - 1 for steps in milestones]  # Keras counts steps from 0 and keeps a rate up to its boundary
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(last, rates)
     return keras.optimizers.SGD(schedule, momentum=settings.momentum)

@@ -70,6 +70,9 @@ class StepFolder:
             )
 
 
+_ADDED = json.loads(json.dumps(dict(ADDED)))  # as a file has them, where tuples are lists
+
+
 def _is_used(folder: pathlib.Path) -> bool:
     """Whether a step's folder holds settings and something made with them: a refused step leaves them alone behind."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -136,7 +139,7 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         names = {key: f"{name}.{key}" if name else key for key in keys}
-        parts = (_differences(before.get(key, ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
+        parts = (_differences(before.get(key, _ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
     return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
 

@@ -43,7 +43,11 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
-    """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint."""
+    """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint.
+
+    Best is the epoch with the highest accuracy on images held out of the training set, under attack where the defence
+    has one. With `train.held_out=0` all images are trained on, and it is the last one.
+    """
     network = _network(config, workdir)
     step = StepFolder(workdir, file_names.TRAIN, config, ("attack", "train"))
     best, finished, used = (
@@ -57,8 +61,11 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         _LOGGER.info("The training in %s is finished.", step.path)
         return best
     settings, dataset = config.train, load_data(config)
-    rest, held_out = hold_out(dataset.train, settings.held_out, seed=derive(config.seed, "held out"))
-    steps = steps_per_epoch(rest, settings.batch_size)
+    images, validation = dataset.train, None
+    if settings.held_out:
+        images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
+        validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+    steps = steps_per_epoch(images, settings.batch_size)
     with strategy().scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         if settings.initial:
@@ -68,23 +75,25 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         first_epoch = checkpoints.restore()
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
-    validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
-    chance = chance_level(dataset.num_classes, len(held_out))
+    held = len(dataset.train) - len(images)
+    chance, monitor = 0.0, None
+    if held:
+        chance = chance_level(dataset.num_classes, held)
+        monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     _LOGGER.info(
-        "Training of %s on %s under the defence %s, %s: %s, %d epochs of %d steps; %d more choose the best epoch. %s",
+        "Training of %s on %s under the defence %s, %s: %s, %d epochs of %d steps; %s. %s",
         network.name or "the searched cell" if isinstance(network, Genotype) else network,
         config.data.name,
         settings.defence,
         describe_threat(config),
-        describe_images(rest, dataset),
+        describe_images(images, dataset),
         settings.epochs,
         steps,
-        len(held_out),
+        f"{held} more choose the best epoch" if held else "the last epoch is kept",
         goes_on(first_epoch),
     )
-    monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     stream = batches(
-        rest, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
+        images, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
     )
     trainer.fit(
         stream,
@@ -96,6 +105,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         verbose=0,
         callbacks=[
             callbacks.StopOnDivergence(),
+            callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
             callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
             callbacks.HistoryFile(folder / file_names.HISTORY),
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
@@ -104,6 +114,10 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         ],
     )
     history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
+    plot_training(history, folder / file_names.TRAIN_PICTURE)
+    if monitor is None:
+        write_json(finished, {"monitor": None, "best_epoch": settings.epochs, "value": None})
+        return best
     epoch, value = callbacks.best_epoch(history, monitor, chance)
     _LOGGER.info("Epoch %d of %d is the best: %s %.1f%% on held-out images.", epoch, len(history), monitor, 100 * value)
     if value <= chance:
@@ -111,7 +125,6 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             "That is near chance: the network has learnt nothing to rely on. Train for more epochs, by a smaller eps "
             "or another learning rate, in a new folder."
         )
-    plot_training(history, folder / file_names.TRAIN_PICTURE)
     write_json(finished, {"monitor": monitor, "best_epoch": epoch, "value": value})
     return best
 
@@ -138,7 +151,7 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
     settings, threat = config.train, config.attack
     sizes = {name: settings[name] for name in ("channels", "cells", "growth") if settings[name] is not None}
     options = {name: size for name, size in sizes.items() if name in network_options(network)}
-    options |= {name: settings[name] for name in ("auxiliary", "drop_path") if settings[name]}
+    options |= {name: settings[name] for name in ("auxiliary", "drop_path", "drop_path_ramp") if settings[name]}
     defence = make_defence(
         settings.defence, eps=threat.eps, step_size=threat.step_size, steps=settings.attack_steps, norm=threat.norm
     )
@@ -152,8 +165,15 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
     trainer = AdversarialTrainer(
         members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed
     )
-    trainer.compile(sgd(settings, total_steps), weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    milestones = [(epoch - 1) * total_steps // settings.epochs for epoch in settings.milestones]
+    optimizer = sgd(settings, total_steps, milestones)
+    trainer.compile(optimizer, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
     return trainer
+
+
+def _drop_path_shares(network: keras.Model) -> list[keras.Variable]:
+    members = network.members if isinstance(network, Ensemble) else [network]
+    return [member.drop_path_share for member in members if getattr(member, "drop_path_ramp", False)]
 
 
 def _network(config: ConfigDict, workdir: str) -> str | Genotype:

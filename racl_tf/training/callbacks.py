@@ -4,6 +4,7 @@ import logging
 import math
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -114,17 +115,23 @@ def _name_latest(directory: pathlib.Path) -> None:
 class BestNetwork(keras.callbacks.Callback):
     """Saves `model.network` as `.keras` whenever a validation figure has risen: the first of the highest.
 
-    Where even the highest is no better than chance, the latest of them, which has learnt for longest.
+    Where even the highest is no better than chance, the latest of them, which has learnt for longest. Without a figure
+    it is saved after every epoch, so that the last one's stays.
 
     Arguments:
         path: of the file.
         history: the table of `HistoryFile`, whose earlier epochs a resumed run has to beat.
-        monitor: the figure.
+        monitor: the figure, or None.
         chance: the figure up to which it is no better than chance.
     """
 
     def __init__(
-        self, path: pathlib.Path, history: pathlib.Path, *, monitor: str = "val_robust_accuracy", chance: float = 0.0
+        self,
+        path: pathlib.Path,
+        history: pathlib.Path,
+        *,
+        monitor: str | None = "val_robust_accuracy",
+        chance: float = 0.0,
     ) -> None:
         super().__init__()
         self.chance = chance
@@ -133,13 +140,39 @@ class BestNetwork(keras.callbacks.Callback):
         self.monitor = monitor
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        earlier = [float(row[self.monitor]) for row in finished_rows(self.history, epoch)]
-        value = float(format_figure((logs or {})[self.monitor]))  # as the history has the earlier ones
-        best = max(earlier, default=-math.inf)
-        if not self.path.exists() or value > best or (value == best and value <= self.chance):
+        if self._is_best(epoch, logs or {}):
             unfinished = self.path.with_name(f"unfinished_{self.path.name}")
             self.model.network.save(unfinished)
             unfinished.replace(self.path)
+
+    def _is_best(self, epoch: int, logs: dict[str, Any]) -> bool:
+        if self.monitor is None or not self.path.exists():
+            return True
+        earlier = [float(row[self.monitor]) for row in finished_rows(self.history, epoch)]
+        value = float(format_figure(logs[self.monitor]))  # as the history has the earlier ones
+        best = max(earlier, default=-math.inf)
+        return value > best or (value == best and value <= self.chance)
+
+
+class DropPathRamp(keras.callbacks.Callback):
+    """Raises the probability that networks drop a path linearly over the epochs, as DARTS does.
+
+    Epoch e of E, counted from 1, drops with p (e - 1) / E, where p is the network's `drop_path`: the first epoch drops
+    nothing. As that is a function of the epoch, a resumed run has what an uninterrupted one would have had.
+
+    Arguments:
+        shares: the variables `drop_path_share` of networks such as `GenotypeNetwork(..., drop_path_ramp=True)`.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, shares: Sequence[keras.Variable], *, epochs: int) -> None:
+        super().__init__()
+        self.shares = shares
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        for share in self.shares:
+            share.assign(epoch / self.epochs)
 
 
 class Progress(keras.callbacks.Callback):

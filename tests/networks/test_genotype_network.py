@@ -86,6 +86,21 @@ def test_drop_path_repeats_exactly_from_seed_and_call() -> None:
     assert np.abs(other(x, training=True) - first).max() > 1e-3
 
 
+def test_a_ramp_drops_with_its_share_of_the_probability() -> None:
+    cell = Cell([[("avg_pool_3x3", 0), ("avg_pool_3x3", 1)]], [2])
+    network, plain = (
+        GenotypeNetwork(Genotype(cell, cell), drop_path=probability, drop_path_ramp=ramp, seed=1, **SMALL)
+        for probability, ramp in ((0.4, True), (0.3, False))
+    )
+    batch = tf.constant(500)
+    np.testing.assert_array_equal(network._draw_kept_paths(batch), 1)
+    network.drop_path_share.assign(0.75)
+    network.training_calls.assign(0)
+    np.testing.assert_allclose(network._draw_kept_paths(batch), plain._draw_kept_paths(batch), rtol=1e-6)
+    again = GenotypeNetwork.from_config(network.get_config())
+    assert (again.drop_path, again.drop_path_ramp) == (0.4, True)
+
+
 def test_drop_path_is_off_in_inference_and_counts_training_calls_only() -> None:
     x = images(4, 8, 8, 3)
     dropping, plain = (GenotypeNetwork("racl", drop_path=probability, seed=1, **SMALL) for probability in (0.9, 0.0))

@@ -1,6 +1,7 @@
 """The numbers of trainable parameters that the reference implementations have."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ def test_genotype_network(name: str, parameters: int) -> None:
 
 def test_auxiliary_head_adds_its_own_parameters_only() -> None:
     features, classes = 4 * 16 * 4, 7  # 4 nodes of 16 channels, doubled twice
-    sizes = {"channels": 16, "cells": 6}
+    sizes: dict[str, Any] = {"channels": 16, "cells": 6}
     without, with_head = (
         count(GenotypeNetwork("darts", classes, auxiliary=auxiliary, **sizes).trainable_variables)
         for auxiliary in (False, True)

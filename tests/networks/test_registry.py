@@ -18,7 +18,7 @@ from racl_tf.networks.robnet import RobNet
 from racl_tf.networks.vgg import VGG19
 from racl_tf.space import GENOTYPES
 
-CELLS = {"channels": 4, "cells": 3}
+CELLS: dict[str, Any] = {"channels": 4, "cells": 3}
 SMALL = {
     "resnet18": {"channels": 4},
     "densenet121": {"growth": 2},
@@ -40,7 +40,7 @@ def test_names_stand_for_their_networks() -> None:
     for name, kind in classes.items():
         options = {} if name == "vgg19" else SMALL[name]
         assert type(make_network(name.upper(), input_shape=(8, 8, 1), **options)) is kind
-    assert NETWORKS.keys() == {*classes, "robnet_free", "l2nnn", *GENOTYPES}
+    assert NETWORKS.keys() == {*classes, "robnet_small", "robnet_free", "l2nnn", *GENOTYPES}
 
 
 @pytest.mark.parametrize("name", GENOTYPES)

@@ -16,7 +16,10 @@ NODES = [range(0, 2), range(2, 5), range(5, 9), range(9, 14)]
 """The places in a code of the edges into each node; their sources count from 0."""
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("robnet_large_v1", 6_842_710), ("robnet_free", 5_439_790)])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("robnet_small", 4_359_574), ("robnet_large_v1", 6_842_710), ("robnet_free", 5_439_790)],
+)
 def test_it_has_the_published_number_of_parameters(name: str, parameters: int) -> None:
     """Those that the published code makes with its configurations for CIFAR-10: C = 36, 20 layers."""
     network = make_network(name)

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,8 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation import Transfer, evaluate, load_classifier, sweep_steps, transfer
 from racl_tf.export import export_saved_model
 from racl_tf.files import read_arrays, write_arrays, write_json, write_table
+from racl_tf.networks.ensemble import Ensemble
+from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.reproduction import experiment_store as module
 from racl_tf.reproduction.experiment_store import ExperimentStore, wall_time
 from racl_tf.reproduction.system import System
@@ -140,12 +144,12 @@ def test_other_data_in_the_same_file_are_other_data(store: ExperimentStore, tmp_
 
 
 def test_an_auxiliary_head_is_for_networks_that_have_one(store: ExperimentStore) -> None:
-    store.config.train.update({"auxiliary": True, "drop_path": 0.2})
+    store.config.train.update({"auxiliary": True, "drop_path": 0.2, "drop_path_ramp": True})
     settings = {name: store.settings(System(name, name)).train for name in ("racl", "resnet18", "")}
-    assert {name: (train.auxiliary, train.drop_path) for name, train in settings.items()} == {
-        "racl": (True, 0.2),
-        "resnet18": (False, 0.0),
-        "": (True, 0.2),
+    assert {name: (train.auxiliary, train.drop_path, train.drop_path_ramp) for name, train in settings.items()} == {
+        "racl": (True, 0.2, True),
+        "resnet18": (False, 0.0, False),
+        "": (True, 0.2, True),
     }
 
 
@@ -268,6 +272,34 @@ def test_registry_names_genotype_files_and_models_all_take_part(
         np.testing.assert_array_equal(found, trained(test.images()).numpy().argmax(1) == test.y)
     assert [store.parameters(system) for system in systems] == [650, 650, 650, None]
     assert store.genotype(systems[1]) == GENOTYPES["darts"]
+
+
+def test_parameters_do_not_count_auxiliary_heads(store: ExperimentStore, tmp_path: pathlib.Path) -> None:
+    sizes: dict[str, Any] = {"channels": 4, "cells": 2, "input_shape": (8, 8, 1)}
+    plain, head, other = (GenotypeNetwork("racl", 10, auxiliary=number > 0, **sizes) for number in range(3))
+    count = sum(int(np.prod(variable.shape)) for variable in plain.trainable_variables)
+    for name, network, members in (("plain", plain, 1), ("head", head, 1), ("both", Ensemble([head, other]), 2)):
+        network.save(tmp_path / f"{name}.keras")
+        assert store.parameters(System(name, f"{tmp_path}/{name}.keras")) == members * count
+
+
+def test_a_cell_that_is_searched_on_the_first_data_set_is_trained_on_others(
+    config: ConfigDict, store: ExperimentStore, quick: list[str], tmp_path: pathlib.Path
+) -> None:
+    config = config.copy_and_resolve_references()
+    config.data.train_size, config.search.eta = 256, 0.7
+    other, moved = ExperimentStore(config, tmp_path, first=store), replace(SEARCHED, searched_on_first=True)
+    assert other.search_folder(moved) == store.search_folder(SEARCHED) != other.search_folder(SEARCHED)
+    assert len({other.network_folder(moved), other.network_folder(SEARCHED), store.network_folder(SEARCHED)}) == 3
+    assert store.network_folder(moved) == store.network_folder(SEARCHED)
+    other.train(moved)
+    assert quick == ["search racl", "train racl pgd"]
+    assert other.run_folders(moved) == [other.network_folder(moved) / "train"], "its search took time elsewhere"
+    before = other.network_folder(moved)
+    config.search.eta = 0.8
+    assert other.network_folder(moved) == before
+    store.config.search.eta = 0.8
+    assert other.network_folder(moved) != before, "another search may have found another cell"
 
 
 def test_another_model_in_the_same_file_is_attacked_anew(store: ExperimentStore, tmp_path: pathlib.Path) -> None:

@@ -22,7 +22,7 @@ from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import make, notes_of, reproduce, sizes
 from racl_tf.reproduction.paper_tables import CLEAN, EXHIBITS, PARAMETERS
 from racl_tf.reproduction.system import System
-from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.settings import DATASETS, SMOKE, WSR, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
 
 IMAGES = 100
@@ -239,8 +239,15 @@ def test_a_figure_of_cells_shows_the_searched_one_and_users_genotypes(tmp_path: 
 
 def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     exhibit = EXHIBITS["table4"](("digits", "other"), ())
-    first, second = notes_of(exhibit, {"digits": FakeLab(), "other": FakeLab()})
+    first, second, differs, _, fallen, moved = notes_of(exhibit, {"digits": FakeLab(), "other": FakeLab()})
     assert first == second
+    assert differs.startswith(
+        "Settings of digits that differ from the paper's: data.test_size=64, data.train_size=512, "
+    )
+    assert differs.endswith("train.held_out=64.")
+    assert "attack.eps" not in differs, "that of its data set"
+    assert "fallen at the first misclassified iterate" in fallen
+    assert "searched here for all data sets, as in the paper: on digits." in moved
     assert "512 training and 100 test images" in first
     assert "linf with eps 0.1 and steps of 0.025" in first
     assert "took 0 min so far" in first
@@ -257,6 +264,17 @@ def test_notes_say_data_sizes_time_and_versions(tmp_path: pathlib.Path) -> None:
     assert "networks of 3 cells and 4 channels" in first
 
 
+def test_pages_of_the_recipe_of_wsr_nas_have_its_figures() -> None:
+    exhibit, store = EXHIBITS["table2"](("digits",), ()), FakeLab()
+    store.config.update_from_flattened_dict(dict(WSR))
+    notes = notes_of(exhibit, {"digits": store})
+    assert [note for note in notes if "80.7 natural, 47.9 under PGD of eps 0.03 and 57.7 under FGSM" in note]
+    assert "train.milestones=(100, 150)" in notes[1]
+    assert not [note for note in notes if "fallen" in note], "it is of images crafted on another network"
+    store.config.train.epochs = 100
+    assert not [note for note in notes_of(exhibit, {"digits": store}) if "80.7" in note]
+
+
 def test_a_page_names_the_versions_that_its_parts_were_made_by(tmp_path: pathlib.Path) -> None:
     """Whatever makes the page; and a page of curves says how they are to be read."""
     store, system = ExperimentStore(digits(), tmp_path), System("RACL", "racl")
@@ -265,7 +283,7 @@ def test_a_page_names_the_versions_that_its_parts_were_made_by(tmp_path: pathlib
     write_json(store.network_folder(system) / "train" / "versions.json", made)
     exhibit = EXHIBITS["figure3"](("digits",), ())
     old = "racl_tf 0.1.0, TensorFlow 2.20.0, Keras 3.14.0"
-    _, curves, versions = notes_of(exhibit, {"digits": store})
+    *_, curves, versions = notes_of(exhibit, {"digits": store})
     assert versions == f"Made by {old}."
     assert "counts as fallen at all larger ones" in curves
     record = {"seconds": 1, "versions": made | {"tensorflow": "2.21.0"}}
@@ -289,7 +307,7 @@ def test_a_page_counts_the_time_of_what_it_shows_alone(tmp_path: pathlib.Path) -
                 write_json(folder / file, {"seconds": 60})
                 write_json(folder.parent / "another" / file, {"seconds": 3e7})
     minutes = {
-        "table1": 1 + 18 + 18 * 3,  # one search; nine networks with and without AT, three attacks
+        "table1": 1 + 20 + 20 * 3,  # one search; ten networks with and without AT, three attacks
         "table2": 1 + 7 + 3,  # five cells, the searched one and VGG-19; an attack crafts images for all at once
         "table3": 1 + 6 + 6,
         "table4": 1 + 8 + 8 * 2,
@@ -331,9 +349,9 @@ def test_mistakes(names: list[str], extra: tuple[System, ...], message: str, tmp
 
 
 def test_a_name_that_only_the_paper_has_is_free(tmp_path: pathlib.Path, drawn: list[PaperTable]) -> None:
-    """Who has RobNet-small's codes gets its figures beside the paper's."""
-    reproduce(["table1"], {"digits": FakeLab()}, tmp_path, extra=[System("RobNet-small", "small.json")])
+    """Who has RobNet-medium's codes gets its figures beside the paper's."""
+    reproduce(["table1"], {"digits": FakeLab()}, tmp_path, extra=[System("RobNet-medium", "medium.json")])
     cells = json.loads((tmp_path / "table1.json").read_text())["cells"]
-    (cell,) = (cell for cell in cells if (cell["row"], cell["column"]) == ("RobNet-small", "AT: PGD-20"))
-    assert cell["published"] == 48.32
-    assert cell["measured"]["value"] == pytest.approx(count("RobNet-small pgd", "pgd20"))
+    (cell,) = (cell for cell in cells if (cell["row"], cell["column"]) == ("RobNet-medium", "AT: PGD-20"))
+    assert cell["published"] == 49.13
+    assert cell["measured"]["value"] == pytest.approx(count("RobNet-medium pgd", "pgd20"))

@@ -13,11 +13,13 @@ from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
-from racl_tf.runs.common import load_data
+from racl_tf.runs import train as train_run
+from racl_tf.runs.common import load_data, sgd
 from racl_tf.runs.evaluate import run_evaluation
 from racl_tf.runs.export import run_export
 from racl_tf.runs.train import run_training, start_from
 from racl_tf.space import GENOTYPES, Genotype
+from racl_tf.training import callbacks
 
 
 @pytest.mark.slow
@@ -88,3 +90,54 @@ def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path:
         run_training(config, str(tmp_path))
     with pytest.raises(UsageError, match="Run racl-train"):
         run_evaluation(config, str(tmp_path))
+
+
+def test_the_rate_is_divided_at_the_first_step_of_each_milestone(config: ConfigDict) -> None:
+    rate = sgd(config.train, 40, milestones=[10, 30])._learning_rate
+    steps = tf.range(40, dtype=tf.int64)
+    np.testing.assert_allclose([rate(step) for step in steps], [0.1] * 10 + [0.01] * 20 + [0.001] * 10, rtol=1e-6)
+    cosine = sgd(config.train, 40)._learning_rate
+    np.testing.assert_allclose(cosine(steps[20]), 0.05, rtol=1e-5)
+
+
+class Watch(callbacks.StopOnDivergence):
+    """Notes the learning rate of every step and what is dropped, and stands in for a user who presses Ctrl-C."""
+
+    rates: list[float]
+    shares: list[float]
+    last: int
+
+    def on_epoch_begin(self, epoch: int, logs: callbacks.Logs = None) -> None:
+        if epoch == Watch.last:
+            raise KeyboardInterrupt
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: callbacks.Logs = None) -> None:
+        Watch.rates.append(float(self.model.optimizer.learning_rate))
+        Watch.shares.append(float(self.model.network.drop_path_share))
+
+
+def test_all_images_are_trained_on_the_last_epoch_stays_and_going_on_changes_nothing(
+    config: ConfigDict, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a schedule of milestones, with drop path that rises over the epochs."""
+    config.data.train_size = 90
+    changes = {"epochs": 3, "milestones": (2, 3), "batch_size": 30, "held_out": 0, "attack_steps": 1, "cells": 1}
+    config.train.update({**changes, "network": "racl", "drop_path": 0.3, "drop_path_ramp": True})
+    monkeypatch.setattr(train_run.callbacks, "StopOnDivergence", Watch)
+    Watch.rates, Watch.shares, Watch.last = [], [], -1
+    whole = keras.saving.load_model(run_training(config, str(tmp_path / "whole")), compile=False)
+    np.testing.assert_allclose(Watch.rates, np.repeat([0.1, 0.01, 0.001], 3), rtol=1e-5)  # three steps for 90 images
+    np.testing.assert_allclose(Watch.shares, np.repeat([0, 1 / 3, 2 / 3], 3), rtol=1e-6)
+    finished = json.loads((tmp_path / "whole/train/finished.json").read_text())
+    assert finished == {"monitor": None, "best_epoch": 3, "value": None}
+    assert not any(name.startswith("val_") for name in read_table(tmp_path / "whole/train/history.csv")[0])
+
+    rates, Watch.rates, Watch.last = Watch.rates, [], 1
+    with pytest.raises(KeyboardInterrupt):
+        run_training(config, str(tmp_path / "parts"))
+    Watch.last = -1
+    parts = keras.saving.load_model(run_training(config, str(tmp_path / "parts")), compile=False)
+    assert Watch.rates == rates
+    for variable, same in zip(whole.variables, parts.variables, strict=True):
+        np.testing.assert_allclose(variable, same, rtol=1e-4, atol=1e-6, err_msg=variable.path)

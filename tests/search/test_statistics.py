@@ -1,5 +1,7 @@
 """What a search did, in numbers: shifts made by hand come out as what they are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -167,14 +169,16 @@ def test_a_target_that_no_choice_reaches(search: RACLSearch, way: str) -> None:
         "target": float(least_relative_mean(norms, search.cell_types)),
     }[way]
     beyond = 0.01 if way == "reduction" else -0.01
-    for constraint in (
-        ConfidenceConstraint(scale_free=True, **{way: value - beyond}),
-        ConfidenceConstraint(**{way: value + 1000 * beyond}),  # a common shrink reaches anything
-        None,
-    ):
-        search.constraint = constraint
+
+    def constraint(value: float, *, scale_free: bool = True) -> ConfidenceConstraint:
+        options: dict[str, Any] = {way: value, "scale_free": scale_free}
+        return ConfidenceConstraint(**options)
+
+    beyond_choice = constraint(value + 1000 * beyond, scale_free=False)  # a common shrink reaches anything
+    for taken in (constraint(value - beyond), beyond_choice, None):
+        search.constraint = taken
         search.check_target()
-    search.constraint = ConfidenceConstraint(scale_free=True, **{way: value + beyond})
+    search.constraint = constraint(value + beyond)
     with pytest.raises(UsageError, match=rf"No choice of operations and edges reaches .* is {value:.2f}"):
         search.check_target()
     search.constraint = None

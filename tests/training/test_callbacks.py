@@ -16,6 +16,7 @@ from racl_tf.search.racl_search import RACLSearch
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
 from racl_tf.training.callbacks import (
     Checkpoints,
+    DropPathRamp,
     HistoryFile,
     Progress,
     StopOnDivergence,
@@ -163,3 +164,12 @@ def test_the_latest_of_equals_is_the_best_where_all_are_at_chance(chance: float,
         {"epoch": str(epoch), "val": value} for epoch, value in ((1, "0.1"), (2, "0.25"), (3, "0.25"), (4, "0.2"))
     ]
     assert best_epoch(history, "val", chance) == (best, 0.25)
+
+
+def test_a_ramp_sets_every_share_to_that_of_the_finished_epochs() -> None:
+    shares = [keras.Variable(1.0), keras.Variable(1.0)]
+    callback, seen = DropPathRamp(shares, epochs=4), []
+    for epoch in range(4):
+        callback.on_epoch_begin(epoch)
+        seen.append([float(share) for share in shares])
+    assert seen == [[0, 0], [0.25, 0.25], [0.5, 0.5], [0.75, 0.75]]
