@@ -18,7 +18,7 @@ def evaluate(config: ConfigDict, workdir: str) -> None:
     print(f"\n{evaluation}")
     if masking is not None:
         print(f"{masking.summary()}\n")
-    wrote(workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES)
+    wrote(workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES, file_names.IMAGES)
     if not config.evaluate.model:
         print(f"Next: racl-export --workdir={workdir}")
 

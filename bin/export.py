@@ -14,7 +14,8 @@ def export(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.export import run_export
 
     path, difference = run_export(config, workdir)
-    print(f"{path} (reloaded: logits differ by at most {difference:.1e})")
+    print(f"\nWritten to {path}; read again, it gives the same logits but for {difference:.1e}.")
+    print(f"Next: tf.saved_model.load({str(path)!r}).signatures['serving_default'](images=...), images in [0, 1]")
 
 
 def run() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from racl_tf import file_names
-from racl_tf.runs.command_line import run_program
+from racl_tf.runs.command_line import run_program, wrote
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -18,12 +18,22 @@ def quickstart(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.quickstart import run_quickstart
 
     made = run_quickstart(config, workdir)
-    masking = ", ".join(made.masking.suspicious) if made.masking else "not looked for"
     print()
     rich.print(render_text(made.genotype))
-    print(f"\nDrawing:    {workdir}/{file_names.SEARCH}/{file_names.GENOTYPE_PICTURE}\n\n{made.evaluation}")
-    print(f"Signs of gradient masking: {masking or 'none'}")
-    print(f"SavedModel: {made.saved_model} (reloaded: logits differ by at most {made.difference:.1e})")
+    print(f"\n{made.evaluation}")
+    print(f"{made.masking.summary() if made.masking else 'Signs of gradient masking were not looked for.'}\n")
+    wrote(
+        workdir,
+        "",
+        f"{file_names.SEARCH}/{file_names.GENOTYPE_PICTURE}",
+        f"{file_names.SEARCH}/{file_names.SEARCH_PICTURE}",
+        f"{file_names.TRAIN}/{file_names.TRAIN_PICTURE}",
+        f"{file_names.TRAIN}/{file_names.BEST_NETWORK}",
+        f"{file_names.EVALUATE}/{file_names.RESULTS}",
+        file_names.SAVED_MODEL,
+    )
+    print(f"The exported network, read again, gives the same logits but for {made.difference:.1e}.")
+    print(f"Next: racl-sweep --workdir={workdir}, or a search of your own: racl-search --help")
 
 
 def run() -> None:

@@ -19,6 +19,7 @@ GENOTYPE = "genotype.json"  # the architecture that was searched, chosen or trai
 GENOTYPE_PICTURE = "genotype.png"  # the same, drawn
 RESULTS = "results.json"  # the figures, with what they were measured by
 OUTCOMES = "outcomes.npz"  # what became of each image, from which an evaluation goes on
+IMAGES = "images.csv"  # the same by the names of the images' files, where they are from files
 
 # In `search`.
 STEPS = "steps.csv"  # the constraint and the dual variable at every step

@@ -31,6 +31,8 @@ def paper_settings() -> ConfigDict:
     config.data.train_size = placeholder(int)  # images kept of the training set, stratified; all if not given
     config.data.test_size = placeholder(int)  # images kept of the test set
     config.data.image_size = placeholder(int)  # side that images are resized to; as they are if not given
+    config.data.crop = placeholder(int)  # pixels of padding before a random crop of training images; usual if not given
+    config.data.flip = placeholder(bool)  # whether half of them are mirrored; as is usual for the set if not given
     config.data.cutout = 0  # side in pixels of the square set to 0 in training images
 
     config.attack = ConfigDict()  # the threat, in training and in evaluation
@@ -218,7 +220,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value > 0,
         "a positive integer",
     ),
-    "seed data.cutout search.warmup_epochs search.attack_steps train.held_out evaluate.check_images": (
+    "seed data.crop data.cutout search.warmup_epochs search.attack_steps train.held_out evaluate.check_images": (
         lambda value: value >= 0,
         "an integer of at least 0",
     ),
@@ -240,6 +242,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 #: Settings that folders of runs begun before they came do not hold, and what these runs did.
 ADDED: Mapping[str, Any] = {
+    "data.crop": None,
+    "data.flip": None,
     "search.constraint_update": "printed",
     "search.constraint_step": 1.0,
     "search.node_reduction": None,

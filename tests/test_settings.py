@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from ml_collections import ConfigDict
 
+from racl_tf.data import Augmentation
 from racl_tf.errors import UsageError
+from racl_tf.runs.common import augmentation
 from racl_tf.settings import PRINTED, check_settings, paper_settings
 
 Configuration = Callable[..., ConfigDict]
@@ -93,3 +95,14 @@ def flattened(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, objec
             yield from flattened(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def test_crop_and_flip_are_the_data_set_s_usual_unless_given(configuration: Configuration) -> None:
+    config = configuration("digits")
+    assert augmentation(config) == Augmentation(crop=1, flip=False)
+    config.data.update({"crop": 0, "flip": True})
+    check_settings(config)
+    assert augmentation(config) == Augmentation(crop=0, flip=True)
+    config.data.crop = -1
+    with pytest.raises(UsageError, match=r"data.crop must be an integer of at least 0"):
+        check_settings(config)

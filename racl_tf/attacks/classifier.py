@@ -1,6 +1,7 @@
 """Any trained classifier as a function from images in [0, 1] to logits, and its compiled graphs."""
 
 import functools
+import logging
 import re
 import warnings
 import weakref
@@ -20,8 +21,10 @@ from racl_tf.attacks.checks import (
     probability_head,
 )
 from racl_tf.attacks.digest import digest
+from racl_tf.attacks.head import without_head
 from racl_tf.errors import UsageError, shortened
 
+_LOGGER = logging.getLogger(__name__)
 _ALIKE = 0.05  # relative difference of logits that rounding may make in batches of other sizes
 _TINY = np.finfo(np.float32).tiny
 
@@ -29,9 +32,10 @@ _TINY = np.finfo(np.float32).tiny
 class Classifier:
     """A model as attacks and evaluations see it: images in [0, 1] in, float32 logits out, always in inference mode.
 
-    Images, eps and step sizes are in units of [0, 1] whatever the model takes. Where the model gives probabilities,
-    which the first images tell, their logarithms serve as logits, log p of a softmax and log p / (1 - p) of a sigmoid
-    for each class, with a warning: what has been rounded to 0 or 1 has lost its gradient.
+    Images, eps and step sizes are in units of [0, 1] whatever the model takes. A last softmax, or sigmoid for each
+    class, that a sequential or functional Keras model shows is left out, without changing the model. Where the model
+    gives probabilities in another way, which the first images tell, their logarithms serve as logits, log p of a
+    softmax and log p / (1 - p) of a sigmoid, with a warning: what has been rounded to 0 or 1 has lost its gradient.
 
     Arguments:
         model: a Keras model or layer, called with `training=False`, or any TensorFlow function, from images to
@@ -53,6 +57,9 @@ class Classifier:
             raise UsageError(f"`bounds` must be two rising numbers, such as (0, 255). Received: {bounds!r}.")
         check_takes_floats(model)
         self._outputs = functools.partial(model, training=False) if isinstance(model, keras.Layer) else model
+        if headless := without_head(model):
+            self._outputs, head = headless
+            _LOGGER.info("The model's last %s is left out: attacks see the logits before it.", head)
         self._in_float16 = computes_in_float16(model)
         self.bounds = bounds
         self.probabilities = ""  # or "softmax" or "sigmoid", the head that makes probabilities of logits

@@ -81,9 +81,9 @@ def read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
         raise UsageError(f"{root / 'test'} has classes that {root / 'train'} lacks: {', '.join(extra)}.")
     paths = [path for files in (*train_files.values(), *test_files.values()) for path in files]
     mode = "L" if all(_mode(path) in _GRAY_MODES for path in paths) else "RGB"
-    train = _from_files(train_files, class_names, mode, size)
+    train = _from_files(root, train_files, class_names, mode, size)
     if has_test:
-        test = _from_files(test_files, class_names, mode, size)
+        test = _from_files(root, test_files, class_names, mode, size)
     else:
         train, test = hold_out_test(train, _HELD_OUT)
     return Dataset(str(root), train, test, class_names)
@@ -99,12 +99,16 @@ def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> 
 
 
 def _from_files(
-    files_by_class: dict[str, list[Path]], class_names: tuple[str, ...], mode: str, size: tuple[int, int] | None
+    root: Path,
+    files_by_class: dict[str, list[Path]],
+    class_names: tuple[str, ...],
+    mode: str,
+    size: tuple[int, int] | None,
 ) -> ImageSet:
-    pictures = (_pixels(path, mode) for files in files_by_class.values() for path in files)
-    x = stack(resize_each(pictures, size))
+    paths = [path for files in files_by_class.values() for path in files]
+    x = stack(resize_each((_pixels(path, mode) for path in paths), size))
     y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
-    return ImageSet(x, np.array(y, np.int32))
+    return ImageSet(x, np.array(y, np.int32), tuple(path.relative_to(root).as_posix() for path in paths))
 
 
 def _files_by_class(folder: Path, left_out: list[Path]) -> dict[str, list[Path]]:

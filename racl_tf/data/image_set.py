@@ -19,6 +19,7 @@ class ImageSet:
     Arguments:
         x: images of shape (N, H, W, C) with C in {1, 3}: uint8 in 0..255 or float32 in [0, 1].
         y: labels, int32 of shape (N,), from 0.
+        files: what file each image is from, below the folder of all; None where images are not from files.
 
     Raises:
         UsageError: the arrays are not as described, are empty or have different lengths.
@@ -30,12 +31,15 @@ class ImageSet:
 
     x: np.ndarray
     y: np.ndarray
+    files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.x)
         _check_labels(self.y)
         if len(self.x) != len(self.y):
             raise UsageError(f"Expected one label per image. Received {len(self.x)} images and {len(self.y)} labels.")
+        if self.files is not None and len(self.files) != len(self.x):
+            raise UsageError(f"Expected one file per image. Received {len(self.x)} images and {len(self.files)} files.")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -48,7 +52,8 @@ class ImageSet:
     def take(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """Returns the images and labels at `indices`, in that order."""
         chosen = np.asarray(indices)
-        return ImageSet(self.x[chosen], self.y[chosen])
+        files = None if self.files is None else tuple(self.files[index] for index in chosen)
+        return ImageSet(self.x[chosen], self.y[chosen], files)
 
 
 @dataclass(frozen=True, eq=False)

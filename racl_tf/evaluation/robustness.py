@@ -55,7 +55,8 @@ def evaluate(
         attacks: by name, or several by one name; `standard_suite(8 / 255, 2 / 255)` by default.
         batch_size: number of images attacked at once.
         seed: of the attacks' noise.
-        progress: whether to show a bar with the time left and the running robust accuracy.
+        progress: whether to show a bar with the time left and the running robust accuracy; without, what is kept in a
+            folder is logged, a line for each attack.
         folder: where the outcome of every image is kept, in `outcomes.npz`: an evaluation that was
             interrupted goes on there without repeating what it has done.
 
@@ -76,13 +77,13 @@ def evaluate(
     )
     try:
         for name in plans:
-            _attack(task, state, name, progress=progress)
+            _attack(task, state, name, progress=progress, say=not progress and folder is not None)
     finally:
         state.save()
     return state.finish()
 
 
-def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progress: bool) -> None:
+def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progress: bool, say: bool) -> None:
     """Makes what is left to do of the attacks of one name, and records and now and then saves the outcomes.
 
     Arguments:
@@ -90,6 +91,7 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
         state: where outcomes are recorded; what is recorded there already is not repeated.
         name: of the attacks.
         progress: whether to show a bar.
+        say: whether a line stands for the bar.
     """
     plan, saved = state.attacks[name], time.monotonic()
     runs = [attack.runs(task.classes) for attack in plan]
@@ -113,7 +115,7 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     state.save()
                     saved = time.monotonic()
-    if total and not progress:  # a line stands for the bar
+    if total and say:
         seconds = time.monotonic() - begun
         _LOGGER.info("%s: %.2f%% robust (%.0f s)", name, 100 * state.is_robust(name).mean(), seconds)
 

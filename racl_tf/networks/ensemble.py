@@ -1,5 +1,6 @@
 """Several networks that classify as one."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -54,6 +55,11 @@ class Ensemble(keras.Model):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the log of the mean probabilities (batch, num_classes) of images in [0, 1]."""
         return log_mean_probabilities([member(inputs, training=training) for member in self.members])
+
+    def export(self, filepath: str | os.PathLike[str], *args: Any, input_signature: Any = None, **kwargs: Any) -> None:
+        """Exports the network as Keras does, for any number of its images unless a signature is given."""
+        signature = input_signature or [keras.InputSpec(shape=self.input_shape, dtype="float32")]
+        super().export(filepath, *args, input_signature=signature, **kwargs)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...], **_: Any) -> tuple[Any, ...]:
         return (input_shape[0], self.num_classes)

@@ -1,5 +1,6 @@
 """What every network shares: images in [0, 1] that are normalised inside, logits in float32 at the end."""
 
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -63,6 +64,11 @@ class ImageNetwork(keras.Model):
     def input_shape(self) -> tuple[Any, ...]:
         """(None, height, width, channels) of the images."""
         return (None, *self.image_shape)
+
+    def export(self, filepath: str | os.PathLike[str], *args: Any, input_signature: Any = None, **kwargs: Any) -> None:
+        """Exports the network as Keras does, for any number of its images unless a signature is given."""
+        signature = input_signature or [keras.InputSpec(shape=self.input_shape, dtype="float32")]
+        super().export(filepath, *args, input_signature=signature, **kwargs)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...], **_: Any) -> tuple[Any, ...]:
         return (input_shape[0], self.num_classes)

@@ -13,20 +13,20 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from racl_tf.errors import UsageError
 from racl_tf.reporting.paper_table import PaperTable, in_percent
+from racl_tf.reporting.style import BLUE, GROUND, ORANGE, picture_style
 
-_OURS: dict[str, Any] = {"color": "#2f6db3", "marker": "o", "markersize": 5.5, "linewidth": 2.2}
+_OURS: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5.5, "linewidth": 2.2}
 _PAPER: dict[str, Any] = {
-    "color": "#c8571b",
+    "color": ORANGE,
     "marker": "o",
     "markersize": 8.5,
     "fillstyle": "none",
     "markeredgewidth": 1.4,
 }
-_INK = "#222222"
-_GROUND = "#f3f5f8"
 _LEAST_SPAN = 10.0  # percentage points, so that a difference of a tenth of a point does not look like much
 
 
+@picture_style()
 def plot_paper_table(table: PaperTable, path: str | os.PathLike[str]) -> None:
     """Draws a panel for each column of percentages: our figures as dots in their intervals, the paper's as rings.
 
@@ -56,10 +56,10 @@ def plot_paper_table(table: PaperTable, path: str | os.PathLike[str]) -> None:
         for axes in panels[len(line) :]:
             axes.remove()
     title = textwrap.fill(table.title, int(width * 9))
-    figure.suptitle(title, x=0.01, ha="left", size=12, weight="bold", color=_INK, parse_math=False)
+    figure.suptitle(title, x=0.01, ha="left", size=12, weight="bold", parse_math=False)
     handles = [Line2D([], [], **_OURS, label="ours, 95% interval"), Line2D([], [], **_PAPER, ls="", label="paper")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, labelcolor=_INK)
-    figure.savefig(path, dpi=160)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.savefig(path)
 
 
 def _values(table: PaperTable, columns: Sequence[str]) -> list[float]:
@@ -85,9 +85,9 @@ def _draw_column(axes: Axes, table: PaperTable, column: str, span: tuple[float, 
     axes.set_ylim(len(table.rows) - 0.5, -0.5)
     axes.set_yticks(range(len(table.rows)), table.rows, parse_math=False)
     axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
-    axes.set_title(column, size=10, color=_INK, parse_math=False)
-    axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
-    axes.set_facecolor(_GROUND)
+    axes.set_title(column, parse_math=False)
+    axes.tick_params(length=0, labelsize=9)
+    axes.set_facecolor(GROUND)
     axes.grid(color="white", linewidth=1.2)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)

@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from racl_tf.files import read_table
+from racl_tf.reporting.style import picture_style
 from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, Genotype
 
 _CANDIDATES = tuple(operation for operation in OPERATIONS if operation != "none")
@@ -17,6 +18,7 @@ _CELLS = ("normal", "reduction")
 _MOST = np.log(len(_CANDIDATES)), np.mean(np.log(np.arange(INPUTS, INPUTS + NODES)))  # entropies of alpha and beta
 
 
+@picture_style()
 def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathlib.Path, path: pathlib.Path) -> None:
     """Draws a search: how the weights learned, what became of the constraint, and what was chosen.
 
@@ -29,7 +31,7 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
     epochs = read_table(history)
     entries = [json.loads(line) for line in architecture.read_text().splitlines()]
     warmup = sum(not row.get("architecture_loss") for row in epochs)
-    figure = Figure(figsize=(14, 15), layout="constrained")
+    figure = Figure(figsize=(14, 15))
     grid = figure.add_gridspec(4, 3, height_ratios=(1, 1, 1, 2.2))
     curves = [figure.add_subplot(grid[row, column]) for row in range(3) for column in range(3)]
     _draw_learning(curves[:2], epochs)
@@ -39,9 +41,8 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
         axes.set_xlim(0, len(epochs))
         if warmup:
             axes.axvspan(0, warmup, color="0.94", zorder=0)
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize="small")
+            axes.legend()
     for axes in curves[6:]:
         axes.set_xlabel("epoch (gray: warm-up)" if warmup else "epoch")
     for column, cell in enumerate(_CELLS):
@@ -49,7 +50,7 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
         _draw_weights(axes, np.array(entries[-1]["mu_alpha"][column]), np.array(entries[-1]["mu_beta"][column]))
         axes.set_title(f"{cell} cell: $\\mu_\\alpha + \\mu_\\beta$, less its node's mean")
     _draw_selection(figure.add_subplot(grid[3, 2]), [Genotype.from_text(entry["genotype"]) for entry in entries])
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
 
 
 def _column(rows: Sequence[dict[str, str]], name: str) -> np.ndarray:
@@ -138,7 +139,7 @@ def _draw_selection(axes: Axes, genotypes: Sequence[Genotype]) -> None:
     axes.set_title("selected operations (above: normal cell)")
     axes.set_xlabel("epoch")
     handles = [axes.plot([], [], "s", color=f"C{index}", label=name)[0] for index, name in enumerate(_CANDIDATES)]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
 def _mark_edges(axes: Axes, times: int = 1) -> None:

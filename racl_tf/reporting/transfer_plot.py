@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from racl_tf.reporting.style import picture_style
+
 if TYPE_CHECKING:
     from racl_tf.evaluation.transfer import Transfer
 
 _INCH_PER_CELL = 0.9
 
 
+@picture_style()
 def plot_transfer(transfer: Transfer, path: str | os.PathLike[str]) -> None:
     """Draws the accuracies in percent as a heat map: sources down, "clean" first, targets across.
 
@@ -24,7 +27,7 @@ def plot_transfer(transfer: Transfer, path: str | os.PathLike[str]) -> None:
     sources, targets = list(transfer.num_robust), transfer.targets
     values = np.array([[100 * transfer.accuracy(source, target) for target in targets] for source in sources])
     size = 2.5 + _INCH_PER_CELL * len(targets), 1.2 + 0.6 * _INCH_PER_CELL * len(sources)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size)
     axes = figure.subplots()
     image = axes.imshow(values, vmin=0, vmax=100, cmap="viridis", aspect="auto")
     for (row, column), value in np.ndenumerate(values):
@@ -36,4 +39,4 @@ def plot_transfer(transfer: Transfer, path: str | os.PathLike[str]) -> None:
     axes.set_ylabel("crafted on")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, label="accuracy (%)")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)

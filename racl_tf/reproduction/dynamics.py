@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from racl_tf import file_names
 from racl_tf.files import read_json, read_table
 from racl_tf.lipschitz.operation_norms import NORM_KINDS
+from racl_tf.reporting.style import picture_style
 from racl_tf.reproduction.system import System
 from racl_tf.settings import PRINTED
 from racl_tf.tables import markdown_table
@@ -127,9 +128,10 @@ def courses_table(courses: Mapping[str, Course]) -> str:
     return markdown_table(["search", *COLUMNS], [[title, *course.row()] for title, course in courses.items()])
 
 
+@picture_style()
 def plot_courses(courses: Mapping[str, Course], path: pathlib.Path) -> None:
     """Draws searches over their epochs: how mu moved, entropy, c, theta, sigma and what mu_F was lowered by."""
-    figure = Figure(figsize=(14, 8), layout="constrained")
+    figure = Figure(figsize=(14, 8))
     panels = figure.subplots(2, 3).ravel()
     curves: list[tuple[Axes, str, str]] = [
         (panels[0], "mu_alpha_relative", "relative movement of $\\mu_\\alpha$"),
@@ -151,11 +153,10 @@ def plot_courses(courses: Mapping[str, Course], path: pathlib.Path) -> None:
     for axes, title in (*titles, (panels[2], "constraint $c$"), (panels[3], "dual variable $\\theta$ (symlog)")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
-        axes.spines[["top", "right"]].set_visible(False)
     panels[2].axhline(0, color="0.5", linewidth=0.8)
     panels[3].set_yscale("symlog", linthresh=0.01)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(path)
 
 
 def courses_of(

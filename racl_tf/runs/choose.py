@@ -10,7 +10,7 @@ from racl_tf.data import split_halves
 from racl_tf.errors import UsageError
 from racl_tf.files import write_text
 from racl_tf.reporting import draw_genotype
-from racl_tf.runs.common import load_data
+from racl_tf.runs.common import bars_are_shown, describe_threat, load_data
 from racl_tf.runs.folder import StepFolder
 from racl_tf.runs.search import load_search
 from racl_tf.search.sampling import sample_architectures
@@ -48,6 +48,15 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
             f"choose.images={settings.images}. Ask for fewer."
         )
     folder = step.begin()
+    _LOGGER.info(
+        "Choice among %d architectures drawn from the search: each is tried with the supernet's weights on %d training "
+        "images of %s that these were not trained on, by %s, %s. The first batch is compiled, which takes a while.",
+        settings.samples,
+        settings.images,
+        config.data.name,
+        settings.attack,
+        describe_threat(config),
+    )
     found = sample_architectures(
         search,
         unseen.take(range(settings.images)),
@@ -56,6 +65,7 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
         top=settings.top,
         batch_size=config.evaluate.batch_size,
         seed=config.seed,
+        progress=bars_are_shown(),
     )
     write_text(folder / file_names.SAMPLING_TEXT, str(found))
     found.save(folder / file_names.SAMPLING)

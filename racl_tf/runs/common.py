@@ -70,9 +70,13 @@ def set_precision(config: ConfigDict) -> None:
 
 
 def augmentation(config: ConfigDict) -> Augmentation:
-    """Returns what is done to training images: what is usual for the data set, and the configured cutout."""
-    usual = augmentation_for(config.data.name)
-    return Augmentation(crop=usual.crop, flip=usual.flip, cutout=config.data.cutout)
+    """Returns what is done to training images: what is configured, else what is usual for the data set."""
+    data, usual = config.data, augmentation_for(config.data.name)
+    return Augmentation(
+        crop=usual.crop if data.crop is None else data.crop,
+        flip=usual.flip if data.flip is None else data.flip,
+        cutout=data.cutout,
+    )
 
 
 @functools.cache  # a second MirroredStrategy would reuse the first one's collective keys

@@ -3,8 +3,10 @@
 import itertools
 import logging
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -18,7 +20,8 @@ from racl_tf.evaluation import (
     evaluate,
     load_classifier,
 )
-from racl_tf.files import damaged, read_json, write_json
+from racl_tf.evaluation.chance import chance_warning
+from racl_tf.files import damaged, read_json, write_json, write_table
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path
 
@@ -28,7 +31,8 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz and results.json to `workdir/evaluate`.
+    Writes outcomes.npz, results.json and, of images from files, images.csv to `workdir/evaluate`. For a model near
+    chance such signs mean nothing, so that they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
     if not settings.attacks:
@@ -48,13 +52,40 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     found = _found_before(results) if results.exists() else _Found("", None)
     if found.digest == digest:
         masking = found.masking
+    elif settings.check_images and chance_warning(evaluation.labels, evaluation.predictions, evaluation.classes):
+        _LOGGER.warning("Signs of gradient masking are not looked for: of a model near chance they mean nothing.")
     elif settings.check_images:
+        _LOGGER.info("Signs of gradient masking are looked for on %d images.", min(settings.check_images, len(test)))
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
+    if test.files is not None:
+        write_table(folder / file_names.IMAGES, outcomes_by_file(evaluation, test.files, load_data(config).class_names))
     record = provenance(config, model=attacked, digest=digest) | evaluation.to_dict()
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
+
+
+def outcomes_by_file(evaluation: Evaluation, files: Sequence[str], class_names: Sequence[str]) -> list[dict[str, str]]:
+    """Returns a row for each image: its file, its class, the predicted one, and for each attack whether it is robust.
+
+    Images that are misclassified clean have no entry for the attacks, which were not made on them.
+
+    Arguments:
+        evaluation: of the images.
+        files: that they are from, in the same order.
+        class_names: in the order of the labels; a model may have more classes.
+    """
+    names = [*class_names, *map(str, range(len(class_names), evaluation.classes))]
+    words = {
+        name: np.where(evaluation.clean, np.where(found.is_robust, "robust", "adversarial"), "")
+        for name, found in evaluation.outcomes.items()
+    }
+    return [
+        {"file": file, "class": names[evaluation.labels[index]], "predicted": names[evaluation.predictions[index]]}
+        | {name: str(column[index]) for name, column in words.items()}
+        for index, file in enumerate(files)
+    ]
 
 
 class _Found(NamedTuple):

@@ -1,5 +1,6 @@
 """The export of a run's trained network."""
 
+import logging
 import pathlib
 
 import numpy as np
@@ -12,6 +13,9 @@ from racl_tf.networks.loading import load_network
 from racl_tf.runs.common import load_data
 from racl_tf.runs.folder import network_path
 
+_LOGGER = logging.getLogger(__name__)
+_COMPARED = 64  # images
+
 
 def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     """Exports the best checkpoint to `workdir/saved_model` and compares it, reloaded, on test images.
@@ -23,6 +27,14 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     """
     network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / file_names.SAVED_MODEL
     dataset = load_data(config)
+    compared = min(len(dataset.test), _COMPARED)
+    _LOGGER.info(
+        "Export of %s/%s as a SavedModel, which is read again and compared on %d test images of %s, in a while.",
+        file_names.TRAIN,
+        file_names.BEST_NETWORK,
+        compared,
+        config.data.name,
+    )
     if not path.exists():
         export_saved_model(network, path, class_names=dataset.class_names)
     elif not holds_weights(path, network):
@@ -30,4 +42,4 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
             f"{str(path)!r} holds another network than {file_names.TRAIN}/{file_names.BEST_NETWORK} is now. "
             "Remove it to export this one."
         )
-    return path, verify_saved_model(network, path, dataset.test.images(np.arange(min(len(dataset.test), 64))))
+    return path, verify_saved_model(network, path, dataset.test.images(np.arange(compared)))

@@ -1,5 +1,6 @@
 """The quickstart: all steps of a run, one after the other."""
 
+import logging
 import pathlib
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from racl_tf.runs.export import run_export
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.space import Genotype
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Quickstart(NamedTuple):
@@ -33,6 +36,11 @@ class Quickstart(NamedTuple):
 
 def run_quickstart(config: ConfigDict, workdir: str) -> Quickstart:
     """Searches, trains, attacks and exports a network in `workdir`, as far as that is not done."""
+    _LOGGER.info(
+        "Quickstart in %s: a search, a training, an evaluation and an export, one after the other. What is finished is "
+        "kept, so that the same command goes on.",
+        workdir,
+    )
     genotype = run_search(config, workdir)
     run_training(config, workdir)
     evaluation, masking = run_evaluation(config, workdir)

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import math
 import pathlib
 
 import keras
 import numpy as np
 
 from racl_tf.files import write_table, write_text
+from racl_tf.search.racl_search import ON_ARCHITECTURE, ON_CONSTRAINT
 from racl_tf.search.statistics import architecture_statistics, choices_kept, constraint_statistics
 from racl_tf.training.callbacks import Logs, finished_rows, format_figure
 
@@ -18,6 +20,9 @@ class WarmUp(keras.callbacks.Callback):
     """Keeps the architecture of a `RACLSearch` fixed for the first epochs, as PC-DARTS does for 15 of 50.
 
     Before it is trained, `RACLSearch.check_target` is asked.
+
+    What is measured of the architecture from then on is NaN in the logs of these epochs, so that tables that are begun
+    by a first epoch, such as those of `keras.callbacks.CSVLogger`, have all columns.
 
     Arguments:
         epochs: how many.
@@ -36,6 +41,12 @@ class WarmUp(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
             phase = "The architecture is trained from now on." if searching else "The architecture is fixed (warm-up)."
             _LOGGER.info("Epoch %d: %s", epoch + 1, phase)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if logs is not None and not self.model.searching:
+            constrained = self.model.constraint is not None
+            names = (*ON_ARCHITECTURE, *(ON_CONSTRAINT if constrained else ()))
+            logs.update({name: math.nan for name in names if name not in logs})
 
 
 class ArchitectureLog(keras.callbacks.Callback):

@@ -24,7 +24,8 @@ from racl_tf.training.objective import cross_entropy, record, results, running_m
 
 UPDATES = ("joint", "sequential")
 _ON_WEIGHTS = ("loss", "accuracy")
-_ON_ARCHITECTURE = ("architecture_loss", "architecture_accuracy")
+ON_ARCHITECTURE = ("architecture_loss", "architecture_accuracy")
+ON_CONSTRAINT = ("constraint", "probability", "theta")
 Batch = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -118,7 +119,7 @@ class RACLSearch(CheckedModel):
         self.steps = self.add_weight(
             (), "zeros", dtype="int32", trainable=False, aggregation="only_first_replica", name="steps"
         )
-        self._means = running_means(*_ON_WEIGHTS, *_ON_ARCHITECTURE)
+        self._means = running_means(*_ON_WEIGHTS, *ON_ARCHITECTURE)
         self.built = True
 
     def compile(
@@ -299,7 +300,7 @@ class RACLSearch(CheckedModel):
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
-        shown = (*_ON_WEIGHTS, *_ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
+        shown = (*_ON_WEIGHTS, *ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS
         logs = results(self._means, *shown)
         logs |= {"mu_F": point.constant.mean, "sigma_F": tf.sqrt(point.constant.variance)}
         if self.constraint is None or point.constraint is None:

@@ -6,6 +6,7 @@ what other draws select; and of all that are drawn, the most robust one can be t
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from racl_tf.attacks import Attack, Classifier
 from racl_tf.attacks.attack import is_positive_integer
 from racl_tf.errors import UsageError
+from racl_tf.evaluation.chance import chance_level
 from racl_tf.evaluation.robustness import evaluate
 from racl_tf.evaluation.task import prepare_task
 from racl_tf.layers.batch_norm import MOMENTUM
@@ -33,6 +35,7 @@ from racl_tf.space import OPERATIONS, Genotype, select_genotype
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
 
+_LOGGER = logging.getLogger(__name__)
 _BATCH = 128  # images whose statistics are measured at once: another number would make another network
 
 
@@ -52,6 +55,8 @@ def sample_architectures(
     Every distinct architecture that is drawn, and the one that the medians select, is tried with the supernet's
     weights (see `DiscreteSupernet`). They are ranked by robust accuracy; equal ones by the lower and then the upper
     bound of the Lipschitz constant, the smaller the better. The search itself is not changed.
+
+    Where the most robust one does no better than chance, a warning says that the ranking means nothing.
 
     All of this is a proxy: what an architecture is worth once it is trained on its own, only training tells. And
     images on which one of many was found best flatter it.
@@ -94,6 +99,16 @@ def sample_architectures(
         supernet.adopt(sampled[index].genotype, images)
         sampled[index] = replace(sampled[index], bounds=supernet.bounds(images, batch_size=batch_size))
     sampled.sort(key=_rank)
+    if sampled[0].robust <= chance_level(task.classes, len(images)) * len(images):
+        _LOGGER.warning(
+            "The most robust architecture withstands on %.1f%% of %d images and is right on %.1f%% of them clean, no "
+            "better than chance in %d classes, so that their order means nothing. Search for more epochs, or try "
+            "architectures by a weaker attack or a smaller eps.",
+            100 * sampled[0].robust / len(images),
+            len(images),
+            100 * sampled[0].clean / len(images),
+            task.classes,
+        )
     return SamplingResult(tuple(sampled), operation_shares(genotypes), samples, len(images), attack, seed)
 
 
@@ -138,6 +153,7 @@ class DiscreteSupernet:
         self._medians = [weights.numpy() for weights in search.architecture.median()]
         self._weights = [tf.Variable(median, trainable=False) for median in self._medians]
         self.classifier = Classifier(lambda x: self._logits(x, training=False))
+        self.classifier.said.add("near chance")  # of the mixture and of each: it is said of the best one alone
         image = tf.TensorSpec([None, *self._network.image_shape])
         self._update = tf.function(lambda x: self._logits(x, training=True), [image], autograph=False)
 

@@ -102,6 +102,10 @@ class AdversarialTrainer(CheckedModel):
         """Returns the network's logits."""
         return self.network(inputs, training=training)
 
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Exports the network, as its own `export` does."""
+        self.network.export(*args, **kwargs)
+
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group

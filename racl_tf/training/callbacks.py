@@ -21,8 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 class HistoryFile(keras.callbacks.Callback):
     """Writes a table of every epoch's logs as CSV; a resumed run continues where it resumes.
 
-    Unlike `keras.callbacks.CSVLogger` it takes logs that begin after the warm-up and never
-    repeats an epoch.
+    Unlike `keras.callbacks.CSVLogger` it takes logs that begin after the warm-up, leaves out NaN and never repeats an
+    epoch.
 
     Arguments:
         path: of the file.
@@ -37,7 +37,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         rows = finished_rows(self.path, epoch)
-        values = {name: format_figure(value) for name, value in (logs or {}).items()}
+        values = {name: format_figure(value) for name, value in (logs or {}).items() if not math.isnan(value)}
         rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
         write_table(self.path, rows)
 
@@ -210,7 +210,8 @@ class Progress(keras.callbacks.Callback):
         steps = self.params["steps"]
         steady = (seconds - self.first) * steps / max(steps - 1, 1)
         left = format_time(min(seconds, steady) * (self.epochs - epoch - 1))
-        figures = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items() if name in self.shown)
+        shown = [(name, value) for name, value in (logs or {}).items() if name in self.shown and not math.isnan(value)]
+        figures = "  ".join(f"{name} {float(value):.4g}" for name, value in shown)
         tqdm.write(f"{self.title} epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}, {left} left  {figures}")
 
     def on_train_end(self, logs: Logs = None) -> None:

@@ -23,9 +23,11 @@ class CheckedModel(keras.Model):
     before anything is learnt of what cannot be.
     """
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # which Keras would not do, but warn of
         with _usage_errors():
-            return super().fit(*args, **kwargs)
+            return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         with _usage_errors():

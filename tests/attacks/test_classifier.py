@@ -115,13 +115,49 @@ PIXELS = np.random.default_rng(0).uniform(size=(6, 4)).astype("float32")
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_probabilities_of_any_precision_are_noticed(activation: str, dtype: str) -> None:
     model = head(activation, dtype)
-    classifier, wrapped = Classifier(model), Classifier(lambda x: model(x))
-    for seen in (classifier, wrapped):
-        with pytest.warns(UserWarning, match=f"probabilities, as a {activation}.*last {activation}"):
-            seen.check(PIXELS, np.zeros(6, int))
-        assert seen.probabilities == activation
+    classifier = Classifier(lambda x: model(x))
+    with pytest.warns(UserWarning, match=f"probabilities, as a {activation}.*last {activation}"):
+        classifier.check(PIXELS, np.zeros(6, int))
+    assert classifier.probabilities == activation
     truth = head("linear", "float32").predict(PIXELS, verbose=0).argmax(1)
     np.testing.assert_array_equal(classifier.logits(PIXELS).argmax(1), truth)
+
+
+@pytest.mark.parametrize("end", ["dense", "softmax", "activation", "functional", "sigmoid"])
+def test_a_last_softmax_that_a_model_shows_is_left_out(
+    end: str, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The logits before it are exact where the probabilities are rounded to 0 and 1, and the model stays as it is."""
+    linear, layers, name = head("linear", "float32"), keras.layers, "sigmoid" if end == "sigmoid" else "softmax"
+    if end in ("dense", "functional", "sigmoid"):
+        model = head(name, "float32")
+        if end == "functional":
+            model = keras.Model(model.inputs, model.outputs)
+    else:
+        last = layers.Softmax() if end == "softmax" else layers.Activation("softmax")
+        model = keras.Sequential([keras.Input((4,)), *head("linear", "float32").layers, last])
+    steep = [1000 * weights for weights in linear.get_weights()]
+    linear.set_weights(steep)
+    model.set_weights(steep)
+    before = model.get_config()
+    with caplog.at_level("INFO", "racl_tf"):
+        classifier = Classifier(model)
+    assert f"The model's last {name} is left out" in caplog.text
+    classifier.check(PIXELS, np.zeros(6, int))
+    np.testing.assert_allclose(classifier.logits(PIXELS), linear(PIXELS), rtol=1e-5, atol=1e-5)
+    assert not [warning for warning in recwarn if "probabilities" in str(warning.message)]
+    assert model.get_config() == before
+    expected = getattr(keras.ops, name)(linear(PIXELS))
+    np.testing.assert_allclose(model(PIXELS), expected, atol=1e-6)
+
+
+def test_a_softmax_within_a_model_of_one_s_own_is_not_seen() -> None:
+    class Own(keras.Sequential):
+        def call(self, inputs, training=None, mask=None):
+            return 1 - super().call(inputs, training=training, mask=mask)
+
+    own = Own(head("softmax", "float32").layers)
+    np.testing.assert_allclose(Classifier(own).logits(PIXELS), own(PIXELS), rtol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "softplus", "tanh", "hard_sigmoid", "zeros", "relu6"])

@@ -37,6 +37,10 @@ def test_a_folder_of_classes_holds_a_fifth_of_each_out(classes) -> None:
     assert np.bincount(dataset.test.y).tolist() == [1, 2]
     pixels = np.concatenate([dataset.train.x, dataset.test.x])[:, 0, 0, 0]
     assert sorted(pixels) == sorted([*range(0, 50, 10), *range(0, 100, 10)])
+    for part in (dataset.train, dataset.test):
+        assert part.files is not None
+        for file, x, label in zip(part.files, part.x, part.y, strict=True):
+            assert file == f"{dataset.class_names[label]}/{x[0, 0, 0] // 10:02}.png"
 
 
 def test_train_and_test_folders_are_kept_apart_and_one_colour_image_makes_all_rgb(tmp_path) -> None:

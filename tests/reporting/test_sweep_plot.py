@@ -6,6 +6,7 @@ import pytest
 
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import Sweep
+from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.reporting import plot_sweeps
 
 EPS = Sweep("eps", (0.01, 0.02, 0.04), (80, 60, 10), clean=90, images=100, attacks=(), seed=0)
@@ -34,15 +35,18 @@ def test_curves_have_their_intervals_and_stand_side_by_side(tmp_path, drawn) -> 
     (axes,) = figure.axes
     places = []
     for (line, _, (bars,)), sweep in zip(axes.containers, (EPS, OTHER), strict=True):
-        np.testing.assert_array_equal(line.get_xydata(), np.transpose([sweep.values, sweep.accuracies]))
-        np.testing.assert_allclose([bar[:, 1] for bar in bars.get_segments()], sweep.intervals)
+        clean = sweep.clean / sweep.images
+        points = np.transpose([(0, *sweep.values), (clean, *sweep.accuracies)])
+        np.testing.assert_array_equal(line.get_xydata(), points)
+        intervals = [wilson_interval(sweep.clean, sweep.images), *sweep.intervals]
+        np.testing.assert_allclose([bar[:, 1] for bar in bars.get_segments()], intervals)
         here, there = (transform.transform([0, 0]) for transform in (axes.transData, line.get_transform()))
         places.append((there - here) / figure.dpi * 72)
     np.testing.assert_allclose(places, [[-1.25, 0], [1.25, 0]])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RACL", "DARTS"]
-    assert axes.get_xticks().tolist() == [0.01, 0.02, 0.03, 0.04]
+    assert axes.get_xticks().tolist() == [0, 0.01, 0.02, 0.03, 0.04]
     low, high = axes.get_xlim()
-    assert low < 0.01
+    assert low < 0
     assert high > 0.04
     assert axes.get_ylim()[0] == 0
 

@@ -26,7 +26,7 @@ def config() -> ConfigDict:
 
 @pytest.mark.slow
 def test_the_search_s_distribution_is_drawn_from_and_the_best_is_kept(
-    config: ConfigDict, tmp_path: pathlib.Path
+    config: ConfigDict, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     workdir = str(tmp_path)
     with pytest.raises(UsageError, match="Run racl-search"):
@@ -42,7 +42,9 @@ def test_the_search_s_distribution_is_drawn_from_and_the_best_is_kept(
     assert not (tmp_path / "choose").exists()
 
     config.choose.images = 16
-    result = run_choice(config, workdir)
+    with caplog.at_level("INFO", "racl_tf"):
+        result = run_choice(config, workdir)
+    assert "Choice among 3 architectures drawn from the search" in caplog.text
     assert isinstance(result, SamplingResult)
     assert result.samples == 3
     assert result.images == 16

@@ -9,19 +9,25 @@ import keras
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 from racl_tf.attacks import APGD
 from racl_tf.errors import UsageError
+from racl_tf.files import read_table
 from racl_tf.runs.evaluate import run_evaluation
 
 Settings = Callable[..., ConfigDict]
 
 
 def test_an_evaluation_of_a_model_from_a_file(
-    flag_settings: Settings, models: dict[str, str], tmp_path: pathlib.Path
+    flag_settings: Settings, models: dict[str, str], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = flag_settings(model=models["one"], dataset="digits", images="60", eps="1/20", attacks="fgsm,apgd")
-    evaluation, masking = run_evaluation(config, str(tmp_path))
+    with caplog.at_level("INFO", "racl_tf"):
+        evaluation, masking = run_evaluation(config, str(tmp_path))
+    _, *lines, last = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in lines] == ["fgsm", "apgd"]
+    assert last == "Signs of gradient masking are looked for on 60 images."
     assert masking is not None
     assert evaluation.count("clean") > evaluation.count("fgsm") >= evaluation.count("apgd")
     assert evaluation.attacks["apgd"] == (APGD(0.05),)
@@ -93,3 +99,39 @@ def test_few_classes_are_attacked_on_the_margin_by_name(
     evaluation, _ = run_evaluation(config, str(tmp_path / "run"))
     assert [attack.loss for attack in evaluation.attacks["autoattack_margin"]] == ["cross_entropy", "margin", "", ""]
     assert evaluation.count("autoattack_margin") <= evaluation.count("apgd_t_margin5") <= evaluation.count("clean")
+
+
+def test_signs_of_masking_are_not_looked_for_in_a_model_near_chance(
+    flag_settings: Settings, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "relu", False)])
+    model.set_weights([np.zeros([64, 10])])
+    model.save(tmp_path / "constant.keras")
+    flags = {"model": str(tmp_path / "constant.keras"), "dataset": "digits", "images": "40", "attacks": "fgsm"}
+    for _ in range(2):
+        _, masking = run_evaluation(flag_settings(**flags), str(tmp_path / "run"))
+        assert masking is None
+    assert "Signs of gradient masking are not looked for" in caplog.text
+
+
+def test_outcomes_lead_back_to_the_files_of_images(flag_settings: Settings, tmp_path: pathlib.Path) -> None:
+    for name, darkest in (("dark", 20), ("light", 220)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.full((4, 4), darkest + number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.set_weights([np.outer(np.ones(16), [-1, 1]), np.array([8.0, -8.0])])  # light from a mean of 1/2 on
+    model.save(tmp_path / "mean.keras")
+    flags = {"model": str(tmp_path / "mean.keras"), "dataset": str(tmp_path / "photos"), "attacks": "fgsm"}
+    config = flag_settings(**flags, eps="0.37")
+    config.evaluate.check_images = 0
+    run_evaluation(config, str(tmp_path / "run"))
+    rows = read_table(tmp_path / "run/evaluate/images.csv")
+    assert len(rows) == 4  # a fifth is held out for testing
+    for row in rows:
+        name, stem = row["file"].removesuffix(".png").split("/")
+        level = int(stem) + (20 if name == "dark" else 220)
+        stands = abs(level / 255 - 0.5) > 0.37
+        assert (row["class"], row["predicted"]) == (name, name)
+        assert row["fgsm"] == ("robust" if stands else "adversarial")

@@ -5,8 +5,10 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
+from bin import quickstart as program
 from racl_tf.runs import quickstart
 from racl_tf.runs.quickstart import Quickstart, run_quickstart
+from racl_tf.space import random_genotype
 
 
 def test_steps_follow_one_another(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
@@ -29,3 +31,24 @@ def test_steps_follow_one_another(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     found = run_quickstart(config, str(tmp_path))
     assert made == list(results)
     assert found == Quickstart("genotype", "evaluation", "masking", tmp_path / "saved_model", 1e-7)  # type: ignore[arg-type]
+
+
+def test_the_program_begins_and_ends_with_what_it_does_and_made(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    genotype = random_genotype(0)
+    for name in ("run_search", "run_training"):
+        monkeypatch.setattr(quickstart, name, lambda *_: genotype)
+    monkeypatch.setattr(quickstart, "run_evaluation", lambda *_: ("the table", None))
+    monkeypatch.setattr(quickstart, "run_export", lambda *_: (tmp_path / "saved_model", 1e-7))
+    (tmp_path / "saved_model").mkdir()
+    with caplog.at_level("INFO", "racl_tf"):
+        program.quickstart(ConfigDict(), str(tmp_path))
+    assert f"Quickstart in {tmp_path}: a search, a training" in caplog.text
+    shown = capsys.readouterr().out
+    assert "the table\nSigns of gradient masking were not looked for.\n" in shown
+    assert f"Written to {tmp_path}/: saved_model\n" in shown
+    assert f"Next: racl-sweep --workdir={tmp_path}" in shown

@@ -16,6 +16,7 @@ from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.statistics import architecture_statistics, constraint_statistics
+from racl_tf.training.callbacks import HistoryFile
 
 MU = ("mu_alpha", "mu_beta")
 
@@ -61,6 +62,26 @@ def test_warm_up_switches_once(
         assert states == expected
         assert caplog.messages == lines
         assert traced == [True] * len(lines)
+
+
+def test_tables_begun_in_the_warm_up_have_the_columns_of_the_search(
+    search: RACLSearch, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras's own table too, NaN in the warm-up; in the run's table such cells stay empty."""
+    monkeypatch.setattr(search, "make_train_function", lambda force: None)
+    keras_table, table = keras.callbacks.CSVLogger(str(tmp_path / "keras.csv")), HistoryFile(tmp_path / "history.csv")
+    used = keras.callbacks.CallbackList([WarmUp(1), keras_table, table], model=search)
+    used.on_train_begin()
+    on_architecture = ("architecture_loss", "architecture_accuracy", "constraint", "probability", "theta")
+    for epoch, logs in enumerate(({"loss": 2.0}, {"loss": 1.0} | dict.fromkeys(on_architecture, 0.5))):
+        used.on_epoch_begin(epoch)
+        used.on_epoch_end(epoch, logs)
+    used.on_train_end()
+    warm, trained = read_table(tmp_path / "keras.csv")
+    assert {warm[name] for name in on_architecture} == {"nan"}
+    assert {trained[name] for name in on_architecture} == {"0.5"}
+    warm, trained = read_table(tmp_path / "history.csv")
+    assert {warm[name] for name in on_architecture} == {""}
 
 
 def test_step_file(tmp_path: pathlib.Path) -> None:

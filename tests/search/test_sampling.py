@@ -107,10 +107,14 @@ def test_a_seed_repeats_the_result(search: RACLSearch, data: ImageSet, result: S
     assert again.to_dict() == result.to_dict()
 
 
-def test_without_a_sigma_all_samples_agree(data: ImageSet) -> None:
+def test_without_a_sigma_all_samples_agree_and_an_untrained_search_is_said_to_be_near_chance(
+    data: ImageSet, caplog: pytest.LogCaptureFixture
+) -> None:
     search = make_search(PointArchitecture())
-    small = data.take(range(8))
+    small = data.take(range(24))
     result = sample_architectures(search, small, attack=pgd(0.05, 0.02, 1), samples=5, progress=False)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "no better than chance in 10 classes, so that their order means nothing" in warning
     (only,) = result.architectures
     assert (only.genotype, only.drawn, only.median) == (search.genotype(), 5, True)
     np.testing.assert_array_equal(result.agreement, 1)

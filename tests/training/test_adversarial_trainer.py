@@ -1,5 +1,8 @@
 """Adversarial training replayed by hand, on replicas, and what it is for: robustness."""
 
+import pathlib
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ from racl_tf.attacks import GradientAttack, fgsm, image_seeds, pgd
 from racl_tf.data import Dataset, batches, load_dataset
 from racl_tf.defences import ADP, AdversarialTraining, Defence
 from racl_tf.errors import UsageError
+from racl_tf.image_spec import ImageSpec
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.seeding import fold
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
@@ -263,3 +268,31 @@ def test_a_network_of_bytes_is_refused() -> None:
 def test_a_network_that_is_not_built_is_said() -> None:
     with pytest.raises(UsageError, match=r"not built.*Begin it with a keras\.Input"):
         AdversarialTrainer(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])).compile()
+
+
+class MeanNetwork(ImageNetwork):
+    """A linear classifier of the mean of each channel, the smallest of this package's kind."""
+
+    def __init__(self, spec: ImageSpec, **kwargs) -> None:
+        super().__init__(spec, **kwargs)
+        self.head = dense_head(self.num_classes, self.image_shape[-1], seed=self.seed, dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.classify(self.normalize(inputs))
+
+
+def test_networks_are_exported_as_keras_exports(digits: Dataset, tmp_path: pathlib.Path) -> None:
+    """By their own `export` and, after training, by the trainer's; for any number of images."""
+    network = MeanNetwork(digits.spec)
+    trainer = make_trainer(network, None)
+    images = digits.train.images(range(8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # as Keras warns where a tf.data.Dataset is to be shuffled
+        trainer.fit(tf.data.Dataset.from_tensors((images, digits.train.y[:8])), verbose=0)
+    models: dict[str, keras.Model] = {"network": network, "trainer": trainer, "ensemble": Ensemble([network, network])}
+    for name, model in models.items():
+        model.export(tmp_path / name, verbose=False)
+        served = tf.saved_model.load(tmp_path / name)
+        for count in (1, 8):
+            np.testing.assert_allclose(served.serve(images[:count]), model(images[:count]), rtol=1e-5, atol=1e-6)
