@@ -11,10 +11,12 @@ from racl_tf.attacks import fgsm
 from racl_tf.evaluation import AttackOutcomes, Evaluation, MaskingCheck, MaskingReport, Sweep, Transfer
 from racl_tf.files import read_table
 from racl_tf.reporting import Measured, PaperTable
+from racl_tf.reproduction.spread import Spread
 from racl_tf.reproduction.study import Outcome
 from racl_tf.reproduction.study_report import Study
 from racl_tf.result import Result, TableResult
 from racl_tf.search.sampling_result import SampledArchitecture, SamplingResult
+from racl_tf.search.summary import SearchSummary
 from racl_tf.space import GENOTYPES
 
 ATTACK = fgsm(0.1)
@@ -25,6 +27,14 @@ def outcome(correct: int) -> Outcome:
     return Outcome({"clean": rows, "fgsm": rows}, {}, {"ln surrogate, matrix": float(correct)}, "cell", 1.0, "")
 
 
+SEARCHED = dict.fromkeys(
+    [
+        *(f"mu_{weights}_{way}" for weights in ("alpha", "beta") for way in ("relative", "common")),
+        *("entropy_alpha", "reduction", "reduction_by_choice", "reachable"),
+        *("log_norm_selected", "log_norm_rejected", "draws_agree"),
+    ],
+    0.5,
+)
 RESULTS: list[Result] = [
     Evaluation(
         np.zeros(3, np.int32),
@@ -41,6 +51,8 @@ RESULTS: list[Result] = [
         (SampledArchitecture(GENOTYPES["darts"], 1, True, 3, 2),), np.full([2, 14, 8], 1 / 8), 1, 3, ATTACK, 0
     ),
     PaperTable("Table 1", ("RACL",), ("Clean",), {("RACL", "Clean"): Measured(52.1, 49.0, 55.2)}, {}),
+    SearchSummary(SEARCHED, constraint=0.1, kept=0.875, epochs=5),
+    Spread({3: {"clean": np.array([[0.9, 0.8], [0.7, 0.8]])}}, {3: 0.01}, (100, 120)),
     Study({"random cells": (outcome(2), outcome(3)), "PC-DARTS": (outcome(1), outcome(2))}, "fgsm"),
 ]
 

@@ -16,7 +16,6 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.mixed_cell import LEAVING
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
-from racl_tf.result import Result
 from racl_tf.space import OPERATIONS
 
 _ZERO = OPERATIONS.index("none")
@@ -25,7 +24,7 @@ _MIXED = tuple(operation for operation in OPERATIONS if operation != "none")
 
 
 @dataclass(frozen=True, eq=False)
-class GainComparison(Result):
+class GainComparison:
     """How far the norms lambda_o of a supernet's operations order them as their gains do.
 
     A constraint on norms that do not correlate with the gains, or negatively, says nothing of the network's slopes.
@@ -45,6 +44,7 @@ class GainComparison(Result):
     images: int
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns all figures, ready for JSON."""
         return {
             "correlation": self.correlation,
             "within_edges": self.within_edges,

@@ -26,7 +26,7 @@ from racl_tf.tables import markdown_table
 
 
 @dataclass(frozen=True)
-class Components(Result):
+class Components:
     """The variance of one figure over cells, each trained several times, in its two parts.
 
     Arguments:
@@ -52,6 +52,7 @@ class Components(Result):
     trainings: int
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns all figures, ready for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def __str__(self) -> str:

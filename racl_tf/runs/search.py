@@ -102,7 +102,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         ],
     )
     summary = summarize(model, folder, architecture)
-    _LOGGER.info("%s", summary)
+    _LOGGER.info("%s", str(summary).strip())
     summary.save(folder / file_names.SUMMARY)
     if doubt := doubts(callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs), config, steps):
         _LOGGER.warning("%s", doubt)

@@ -68,7 +68,7 @@ class SearchSummary(Result):
                 f"{moved['entropy_alpha']:.4f} of {MOST_ENTROPY:.4f} nats. Search for more epochs, raise "
                 "search.architecture_learning_rate, or take search.constraint_update=proximal if it was printed."
             )
-        return "\n".join(lines)
+        return "\n".join(lines) + "\n"
 
 
 def _nats(reduction: float) -> str:

@@ -47,7 +47,9 @@ def test_dlr_on_two_classes(linear) -> None:
 
 
 def test_only_keras_models() -> None:
-    with pytest.raises(UsageError, match=r"Only a Keras model or a Classifier.*Received: function.*Attack.perturb"):
+    with pytest.raises(
+        UsageError, match=r"Only a model of Keras 3 or a Classifier.*Received: function.*Attack.perturb"
+    ):
         fgsm(0.1)(lambda x: x, GREY, [0, 1])
 
 

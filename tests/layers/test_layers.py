@@ -97,7 +97,7 @@ every_random_layer = pytest.mark.parametrize(
 )
 
 
-ABSTRACT = {"Architecture", "CellNetwork", "ImageNetwork", "Operation"}
+ABSTRACT = {"CheckedModel", "Architecture", "CellNetwork", "ImageNetwork", "Operation"}
 
 
 def supernet() -> Supernet:
