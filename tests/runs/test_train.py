@@ -45,7 +45,7 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     jsonschema.validate(results, json.loads(schema))
     assert results["images"] == len(test)
     assert results["model"] == "train/best.keras"
-    assert len(results["masking"]["findings"]) > 5
+    assert ("masking" in results) == (masking is not None)  # they are not looked for near chance
 
     path, difference = run_export(config, workdir)
     assert difference < 1e-5
