@@ -16,7 +16,7 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.mixed_cell import LEAVING
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
-from racl_tf.space import OPERATIONS
+from racl_tf.space import INPUTS, OPERATIONS
 
 _ZERO = OPERATIONS.index("none")
 _OTHERS = np.delete(np.arange(len(OPERATIONS)), _ZERO)
@@ -114,7 +114,7 @@ def operation_gains(
     for cell, found in zip(supernet.cells, gains, strict=True):
         kind = int(cell.reduction)
         states = cell.states([before, state], alphas[kind], betas[kind])
-        before, state = state, cell([before, state], alphas[kind], betas[kind])
+        before, state = state, tf.concat(states[INPUTS:], -1)
         for layer, leaving, node in zip(cell.sources, LEAVING, states[:-1], strict=True):
             for position, edge in enumerate(leaving):
                 found[edge, _OTHERS] = power.gains(layer.edge(position), node[..., : layer.mixed])
