@@ -34,8 +34,6 @@ from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
 
-_FEW_STEPS = 100  # of the architecture, in which Adam moves mu by at most 100 times its learning rate
-_UNMET = 0.5  # nats by which the constraint may be missed, as it swings
 _EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
 _IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
@@ -102,10 +100,8 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         ],
     )
     summary = summarize(model, folder, architecture)
-    _LOGGER.info("%s", str(summary).strip())
+    _LOGGER.log(logging.WARNING if summary.doubts else logging.INFO, "%s", str(summary).strip())
     summary.save(folder / file_names.SUMMARY)
-    if doubt := doubts(callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs), config, steps):
-        _LOGGER.warning("%s", doubt)
     genotype = model.genotype(name)
     draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
     plot_search(
@@ -116,27 +112,6 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     )
     genotype.save(result)
     return genotype
-
-
-def doubts(history: list[dict[str, str]], config: ConfigDict, steps: int) -> str:
-    """Returns why a search's genotype may not be what was searched for, or "" if nothing speaks against it.
-
-    Arguments:
-        history: a row for each epoch.
-        config: the run's configuration.
-        steps: of an epoch.
-    """
-    settings, found = config.search, []
-    moved = steps * (settings.epochs - settings.warmup_epochs)
-    if moved < _FEW_STEPS:
-        found.append(f"only {moved} steps moved the architecture: search for more epochs.")
-    last = history[-1].get("constraint") if history else None
-    if search_mode(settings.mode).constrained and last and float(last) > _UNMET:
-        found.append(
-            f"its constraint is not met: c was {float(last):.3g} in the last epoch, where at most 0 is wanted. Search "
-            "for more epochs, or raise search.rho or search.architecture_learning_rate."
-        )
-    return "".join(f"This search is not to be relied on: {doubt}\n" for doubt in found).strip()
 
 
 def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> SearchSummary:
@@ -157,6 +132,7 @@ def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> Sea
         gains = compare_norms_with_gains(search.norms.measure(keep=False), found, images=len(shown))
     return SearchSummary(
         statistics={name: value for name, value in entries[-1].items() if isinstance(value, float)},
+        steps=int(search.architecture_optimizer.iterations),
         constraint=constraint,
         kept=choices_kept(search.genotype(), Genotype.from_text(earlier["genotype"])),
         epochs=entries[-1]["epoch"] - earlier["epoch"],
