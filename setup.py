@@ -60,6 +60,7 @@ setup(
     package_data={"racl_tf": ["py.typed", "space/*.json", "evaluation/*.json"]},
     install_requires=[
         "absl-py>=2.0",
+        "filelock>=3.13",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
         "keras>=3.10",
         "matplotlib>=3.8",

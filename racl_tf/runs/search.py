@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -23,7 +24,7 @@ from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.modes import search_mode
@@ -33,12 +34,14 @@ from racl_tf.search.summary import SearchSummary
 from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
+from racl_tf.training.checkpoints import Checkpoints, Position
 
 _EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
 _IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_search(config: ConfigDict, workdir: str) -> Genotype:
     """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
     step = StepFolder(workdir, file_names.SEARCH, config, ("attack", "search"))
@@ -58,8 +61,15 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     with strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
         folder = step.begin()
-        checkpoints = callbacks.Checkpoints(model, folder / file_names.CHECKPOINTS)
-        first_epoch = checkpoints.restore()
+        records = [
+            ArchitectureLog(folder / file_names.ARCHITECTURE),
+            StepFile(folder / file_names.STEPS),
+            callbacks.HistoryFile(folder / file_names.HISTORY),
+        ]
+        checkpoints = Checkpoints(
+            model, folder / file_names.CHECKPOINTS, minutes=config.checkpoint.minutes, records=records
+        )
+        position = checkpoints.restore()
     _LOGGER.info(
         "Search on %s: %s, half for the weights and half for the architecture; %d epochs of %d steps, the first %d a "
         "warm-up; mode %s, %d cells of %d channels. %s",
@@ -71,32 +81,30 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         settings.mode,
         settings.cells,
         settings.channels,
-        goes_on(first_epoch),
+        goes_on(position),
     )
-    stream = search_batches(
-        weights,
-        architecture,
-        settings.batch_size,
-        seed=config.seed,
-        augmentation=augmentation(config),
-        first_epoch=first_epoch,
-    )
-    model.fit(
+
+    def stream(position: Position) -> tf.data.Dataset:
+        return search_batches(
+            weights,
+            architecture,
+            settings.batch_size,
+            seed=config.seed,
+            augmentation=augmentation(config),
+            first_epoch=position.epoch,
+            first_step=position.step,
+        )
+
+    checkpoints.fit(
         stream,
         epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
+        steps=steps,
         callbacks=[
             WarmUp(settings.warmup_epochs),
             callbacks.StopOnDivergence(),
-            ArchitectureLog(folder / file_names.ARCHITECTURE),
-            StepFile(folder / file_names.STEPS),
-            callbacks.HistoryFile(folder / file_names.HISTORY),
+            *records,
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
-            callbacks.Progress(settings.epochs, "search"),
-            checkpoints,
+            callbacks.Progress(settings.epochs, steps, "search"),
         ],
     )
     summary = summarize(model, folder, architecture)
@@ -206,5 +214,10 @@ def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
         split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
     )
     model = make_search(config, dataset, steps * config.search.epochs)
-    callbacks.Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
+    position = Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
+    if position.epoch < config.search.epochs:
+        raise UsageError(
+            f"The search in {str(step.path)!r} is finished, but of its last state only {position.epoch} of "
+            f"{config.search.epochs} epochs are left. Search again in a new folder."
+        )
     return model
