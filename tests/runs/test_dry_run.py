@@ -79,8 +79,8 @@ def test_of_random_cells_there_is_nothing_to_measure(config: ConfigDict, tmp_pat
 
 @pytest.mark.slow
 def test_a_search(config: ConfigDict, tmp_path: pathlib.Path) -> None:
+    config.search.update({"epochs": 5, "warmup_epochs": 5})
     run = dry_run_search(config, str(tmp_path / "run"))
-    assert list(run.steps) == list(run.step_seconds) == ["warm-up", "search"]
-    assert run.steps["search"] == run.steps["warm-up"] == 128 // config.search.batch_size
-    assert run.step_seconds["search"] > run.step_seconds["warm-up"] > 0
+    assert run.steps == {"warm-up": 5 * (128 // config.search.batch_size)}
+    assert 0 < run.step_seconds["warm-up"] < run.compile_seconds
     assert not (tmp_path / "run").exists()
