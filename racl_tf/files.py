@@ -16,9 +16,9 @@ from racl_tf.errors import UsageError
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file atomically, making missing folders."""
+    """Writes a text file in UTF-8 atomically, making missing folders; what is no Unicode is written as its escape."""
     with _whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -62,13 +62,31 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 
 
 def write_table(path: str | os.PathLike[str], rows: Sequence[dict[str, str]]) -> None:
-    """Writes a CSV file atomically, with a column for every name in any row."""
+    """Writes a CSV file atomically, with a column for every name in any row.
+
+    Words that a spreadsheet would run as a formula, since they begin with =, +, - or @, begin with ' instead.
+    """
     columns = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
     write_text(path, text.getvalue())
+
+
+def _cell(text: str) -> str:
+    """Returns the text of a cell, that no spreadsheet runs; numbers stay as they are.
+
+    >>> _cell("-1.5e-3"), _cell("=cmd|' /C calc'!A0"), _cell("a=b")
+    ('-1.5e-3', "'=cmd|' /C calc'!A0", 'a=b')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:

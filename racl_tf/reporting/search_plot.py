@@ -18,7 +18,7 @@ _CELLS = ("normal", "reduction")
 _MOST = np.log(len(_CANDIDATES)), np.mean(np.log(np.arange(INPUTS, INPUTS + NODES)))  # entropies of alpha and beta
 
 
-@picture_style()
+@picture_style(math=True)
 def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathlib.Path, path: pathlib.Path) -> None:
     """Draws a search: how the weights learned, what became of the constraint, and what was chosen.
 
