@@ -19,6 +19,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from racl_tf.errors import printable
+
 _WIDTH = 120  # characters of a line at most, and fewer in a narrower terminal
 
 
@@ -81,19 +83,6 @@ def format_radius(eps: float) -> str:
     short, level = f"{eps:.4g}", eps * 255
     exact = abs(float(short) - eps) < 1e-9
     return short if exact or abs(level - round(level)) > 1e-6 or not level else f"{round(level)}/255"
-
-
-def printable(text: str) -> str:
-    r"""Returns a text with escapes in place of what no terminal should be sent: control characters and broken Unicode.
-
-    >>> print(printable("a\x1b[31m line\nand \udcff"))
-    a\x1b[31m line
-    and \udcff
-    """
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def markdown_text(text: str) -> str:

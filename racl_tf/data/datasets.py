@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from racl_tf.data.files import read_archive, read_folder
+from racl_tf.data.files import MAX_PIXELS, read_archive, read_folder
 from racl_tf.data.image_set import Dataset, ImageSet
 from racl_tf.data.resizing import ImageSize, height_and_width, resize
 from racl_tf.data.splits import hold_out_test, subset
@@ -21,6 +21,7 @@ def load_dataset(
     test_size: int | None = None,
     image_size: ImageSize | None = None,
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Dataset:
     """Loads an image classification dataset into memory.
 
@@ -37,6 +38,7 @@ def load_dataset(
         test_size: how many test images to keep, stratified; all if not given.
         image_size: the side, or height and width, in pixels that images are resized to.
         seed: the seed of the choice that `train_size` and `test_size` make.
+        max_pixels: the most pixels of an image in a folder, since small files can be made to fill the memory.
 
     Raises:
         UsageError: the name is unknown, a download fails, or the images or sizes are unusable.
@@ -46,7 +48,7 @@ def load_dataset(
     ((8, 8, 1), 10, 100, 359)
     """
     folder = None if data_dir is None else os.path.expanduser(data_dir)
-    dataset = _read(os.fspath(name), folder, height_and_width(image_size))
+    dataset = _read(os.fspath(name), folder, height_and_width(image_size), max_pixels)
     return replace(
         dataset,
         train=_limited(dataset.train, train_size, seed),
@@ -54,12 +56,12 @@ def load_dataset(
     )
 
 
-def _read(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+def _read(name: str, data_dir: str | None, size: tuple[int, int] | None, max_pixels: int) -> Dataset:
     if name == "digits":
         return _read_digits(size)
     if (path := own_files(name)) is None:
         return read_tfds(name, data_dir, size)
-    return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size)
+    return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size, max_pixels)
 
 
 def own_files(name: str) -> Path | None:

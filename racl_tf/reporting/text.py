@@ -3,8 +3,8 @@
 from rich.table import Table
 from rich.text import Text
 
+from racl_tf.errors import printable
 from racl_tf.space import INPUTS, Genotype
-from racl_tf.tables import printable
 
 
 def to_dot(genotype: Genotype) -> str:

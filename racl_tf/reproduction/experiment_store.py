@@ -358,10 +358,11 @@ class ExperimentStore:
 
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
-        chosen["data"].pop("data_dir")
+        for setting in ("data_dir", "max_pixels"):  # which do not change what is read
+            chosen["data"].pop(setting)
         for setting, before in ADDED.items():  # so that what was made before they came is found again
             section, _, field = setting.partition(".")
-            if section in chosen and chosen[section][field] == before:
+            if section in chosen and chosen[section].get(field, ...) == before:
                 del chosen[section][field]
         chosen |= {"mixed_precision": config.mixed_precision}
         if self._data_content:

@@ -141,7 +141,11 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
         names = {key: f"{name}.{key}" if name else key for key in keys}
         parts = (_differences(before.get(key, _ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
-    return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
+    return (
+        []
+        if before == now or name in ("data.data_dir", "data.max_pixels")
+        else [f"{name} was {before!r} and is {now!r}"]
+    )
 
 
 def network_path(workdir: str) -> pathlib.Path:
