@@ -17,7 +17,7 @@ class UsageError(ValueError):
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(shortened(printable(str(message)), 1000))
+        super().__init__(shortened(printable(shortened(str(message), 4000)), 1000))
 
 
 def printable(text: str) -> str:
