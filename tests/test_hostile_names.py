@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+from typing import Any
 
 import matplotlib.text
 import numpy as np
@@ -86,9 +87,14 @@ def test_what_marks_nothing_is_left_as_it_is() -> None:
 def test_pictures_show_them_letter_by_letter(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    drawn: list[matplotlib.text.Text] = []
     draw = matplotlib.text.Text.draw
-    monkeypatch.setattr(matplotlib.text.Text, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer)))
+
+    def note(text: matplotlib.text.Text, renderer: Any) -> None:
+        drawn.append(text)
+        draw(text, renderer)
+
+    monkeypatch.setattr(matplotlib.text.Text, "draw", note)
     path = tmp_path / "picture.png"
     sweep = Sweep("eps", (0.1, 0.2), (2, 1), clean=3, images=4, attacks=(), seed=0)
     place = (name, "FGSM")

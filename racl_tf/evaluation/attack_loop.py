@@ -83,8 +83,13 @@ def run_attack(
         fresh_ends = np.flatnonzero(finished & (rows[:, 0] >= 0))
         finite = _outputs_are_finite(task, state.adversarial, fresh_ends[is_adversarial[fresh_ends]])
         outcomes = [
-            Outcome(*rows[row].tolist(), int(count[row]) if is_adversarial[row] else NOT_FOUND, finite.get(row, True))
-            for row in fresh_ends
+            Outcome(
+                int(rows[row, 0]),
+                int(rows[row, 1]),
+                int(count[row]) if is_adversarial[row] else NOT_FOUND,
+                finite.get(row, True),
+            )
+            for row in fresh_ends.tolist()
         ]
         yield outcomes, int(count[~finished].sum())
         queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
