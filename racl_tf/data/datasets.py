@@ -11,6 +11,8 @@ from racl_tf.data.image_set import Dataset, ImageSet
 from racl_tf.data.resizing import ImageSize, height_and_width, resize
 from racl_tf.data.splits import hold_out_test, subset
 from racl_tf.data.tfds_source import WELL_KNOWN, read_tfds
+from racl_tf.errors import UsageError
+from racl_tf.files import as_path
 
 
 def load_dataset(
@@ -47,7 +49,7 @@ def load_dataset(
     >>> digits.input_shape, digits.num_classes, len(digits.train), len(digits.test)
     ((8, 8, 1), 10, 100, 359)
     """
-    folder = None if data_dir is None else os.path.expanduser(data_dir)
+    folder = None if data_dir is None else str(as_path(data_dir))
     dataset = _read(os.fspath(name), folder, height_and_width(image_size), max_pixels)
     return replace(
         dataset,
@@ -61,12 +63,15 @@ def _read(name: str, data_dir: str | None, size: tuple[int, int] | None, max_pix
         return _read_digits(size)
     if (path := own_files(name)) is None:
         return read_tfds(name, data_dir, size)
-    return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size, max_pixels)
+    try:
+        return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size, max_pixels)
+    except OSError as error:  # of a folder that may not be listed, say
+        raise UsageError(f"Cannot read the data set {name!r}: {error}.") from None
 
 
 def own_files(name: str) -> Path | None:
     """Returns the path that a data set's name is, of an archive or a folder; None where it is a name."""
-    path = Path(name).expanduser()
+    path = as_path(name)
     return path if path.suffix == ".npz" or (name not in WELL_KNOWN and path.is_dir()) else None
 
 

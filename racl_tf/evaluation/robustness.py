@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import pathlib
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from racl_tf.evaluation.attack_loop import run_attack
 from racl_tf.evaluation.progress import EvaluationProgress
 from racl_tf.evaluation.results import WORST_CASE, Evaluation, Plan
 from racl_tf.evaluation.task import EvaluationTask, prepare_task
+from racl_tf.files import as_path
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -74,7 +74,7 @@ def evaluate(
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
-        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder).expanduser() / file_names.OUTCOMES
+        task, plans, seed=seed, path=None if folder is None else as_path(folder) / file_names.OUTCOMES
     )
     try:
         for name in plans:

@@ -1,12 +1,12 @@
 """Trained networks from files."""
 
 import os
-import pathlib
 import zipfile
 
 import keras
 
 from racl_tf.errors import UsageError, shortened
+from racl_tf.files import as_path
 
 
 def load_network(path: str | os.PathLike[str]) -> keras.Model:
@@ -15,7 +15,7 @@ def load_network(path: str | os.PathLike[str]) -> keras.Model:
     Raises:
         UsageError: there is none in it, or the file is damaged.
     """
-    path = pathlib.Path(path).expanduser()
+    path = as_path(path)
     if path.suffix not in (".keras", ".h5"):
         raise UsageError(
             f"{os.fspath(path)!r} is no model. Give a .keras file, an .h5 file or the folder of a SavedModel."

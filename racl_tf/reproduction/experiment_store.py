@@ -34,7 +34,7 @@ from racl_tf.evaluation import (
 )
 from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import read_arrays, read_json, read_table, write_json
+from racl_tf.files import as_tensorflow_path, read_arrays, read_json, read_table, write_json
 from racl_tf.networks.cell_network import check_image_size
 from racl_tf.networks.genotype_network import CELLS, AuxiliaryHead
 from racl_tf.networks.loading import load_network
@@ -67,7 +67,7 @@ class ExperimentStore:
 
     def __init__(self, config: ConfigDict, folder: str | pathlib.Path, *, first: ExperimentStore | None = None) -> None:
         self.config = config
-        self.folder = pathlib.Path(folder).expanduser()
+        self.folder = as_tensorflow_path(folder)
         self.first = first
 
     @cached_property

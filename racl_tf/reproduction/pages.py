@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import Sweep
-from racl_tf.files import write_json, write_text
+from racl_tf.files import as_path, write_json, write_text
 from racl_tf.reporting import draw_genotype, plot_sweeps
 from racl_tf.reporting.paper_table import Measured, PaperTable
 from racl_tf.reporting.paper_table_plot import plot_paper_table
@@ -70,7 +70,7 @@ def reproduce(
     exhibits = {name: EXHIBITS[name](tuple(stores), extra) for name in names}
     for dataset, system in systems_of(*exhibits.values()):
         stores[dataset].check([system])
-    return [make(exhibit, stores, pathlib.Path(folder).expanduser() / name) for name, exhibit in exhibits.items()]
+    return [make(exhibit, stores, as_path(folder) / name) for name, exhibit in exhibits.items()]
 
 
 def make(exhibit: Exhibit, stores: Mapping[str, ExperimentStore], base: pathlib.Path) -> pathlib.Path:

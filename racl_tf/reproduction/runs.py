@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import write_text
+from racl_tf.files import as_path, write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
@@ -23,7 +23,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     for dataset in config.datasets:
         if dataset not in known:
             raise unknown("data set of the reproduction", dataset, known)
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     stores: dict[str, ExperimentStore] = {}
     for dataset in config.datasets:
         first = next(iter(stores.values()), None)
@@ -35,7 +35,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
 
 def run_spread(config: ConfigDict, workdir: str) -> Spread:
     """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`."""
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     spread = train_random_cells(config, folder / file_names.PARTS)
     write_text(folder / file_names.SPREAD_PAGE, str(spread))
     spread.save(folder / file_names.SPREAD)
@@ -44,7 +44,7 @@ def run_spread(config: ConfigDict, workdir: str) -> Spread:
 
 def run_study(config: ConfigDict, workdir: str) -> Study:
     """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     outcomes = run_systems(config, folder / file_names.PARTS)
     made = [outcome for runs in outcomes.values() for outcome in runs]
     minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
@@ -67,5 +67,5 @@ def _given(named: tuple[str, ...]) -> tuple[System, ...]:
         name, equals, path = text.partition("=")
         if not (name and equals and path) or name in systems:
             raise UsageError(f"Networks are named once each, as NAME=PATH. Received: {', '.join(named)}.")
-        systems[name] = System(name, str(pathlib.Path(path).expanduser()))
+        systems[name] = System(name, str(as_path(path)))
     return tuple(systems.values())

@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from racl_tf.errors import UsageError, shortened, unknown
+from racl_tf.files import as_path, as_tensorflow_path
 from racl_tf.runs.folder import take_over_settings
 from racl_tf.settings import check_settings
 from racl_tf.version import __version__
@@ -110,6 +111,7 @@ def read_arguments(
     if not workdir:
         received = "no --workdir, the run's folder" if workdir is None else "--workdir= without a folder"
         raise UsageError(f"Received {received}. Give one, such as --workdir=runs/mine.")
+    as_tensorflow_path(workdir)
     flags.FLAGS.mark_as_parsed()  # with what the command line said of libraries' flags, for these
     verbose = values["verbosity"].present
     if not verbose:
@@ -267,13 +269,13 @@ def _configuration(name: str) -> ConfigDict:
 def _path(base: str) -> pathlib.Path:
     """Returns the path of a configuration's file, given by name or path."""
     if base.endswith(".py"):
-        if not (path := pathlib.Path(base).expanduser()).is_file():
+        if not (path := as_path(base)).is_file():
             raise UsageError(
                 f"There is no configuration file {base!r}. Give an existing path or a name: {', '.join(_names())}."
             )
         return path
     for place in _PLACES:
-        if (path := place / f"{base}.py").is_file():
+        if (path := as_path(place / f"{base}.py")).is_file():
             return path
     raise unknown("configuration", base, _names())
 

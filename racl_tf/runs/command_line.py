@@ -6,6 +6,7 @@ Importing this costs nothing, so that an interrupt finds the program ready from 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
     from racl_tf.runs.arguments import SettingFlag
 
+_OF_THE_SYSTEM = (  # what a file system refuses, which is no defect of ours
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+)
 DEFAULT_CONFIG = "cifar10"  # of the programs that make or attack one network
 
 
@@ -82,6 +94,13 @@ def _errors_in_one_paragraph() -> Iterator[None]:
         sys.exit(1)
     except BrokenPipeError:  # of a reader that has seen enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
+        where = "" if error.filename is None else f" {str(error.filename)!r}"
+        message = f"Error: Cannot read or write{where}: {error.strerror}. Mend that, or choose another folder."
+        print(textwrap.fill(message, 100, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
         sys.exit(1)
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
-from racl_tf.files import read_json, write_json
+from racl_tf.files import as_path, as_tensorflow_path, read_json, write_json
 from racl_tf.settings import ADDED, paper_settings
 from racl_tf.version import run_versions
 
@@ -32,7 +32,7 @@ class StepFolder:
     """
 
     def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
-        self.path = pathlib.Path(workdir).expanduser() / step
+        self.path = as_tensorflow_path(workdir) / step
         self._run_settings = {name: _plain(value) for name, value in config.items()}
         self._settings = {name: self._run_settings[name] for name in ("seed", "mixed_precision", "data", *sections)}
         self._check()
@@ -91,7 +91,7 @@ def take_over_settings(config: ConfigDict, workdir: str, steps: Sequence[str]) -
         UsageError: a step's config.json does not hold such settings.
     """
     for folder in ("", *steps) if steps else ():
-        path = pathlib.Path(workdir).expanduser() / folder / file_names.CONFIG
+        path = as_path(workdir) / folder / file_names.CONFIG
         if path.is_file():
             before = _read_settings(path)
             old = {name: value for name, value in ADDED.items() if name.partition(".")[0] in before}
@@ -154,7 +154,7 @@ def network_path(workdir: str) -> pathlib.Path:
     Raises:
         UsageError: there is none.
     """
-    path = pathlib.Path(workdir).expanduser() / file_names.TRAIN / file_names.BEST_NETWORK
+    path = as_path(workdir) / file_names.TRAIN / file_names.BEST_NETWORK
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
     return path
