@@ -42,8 +42,34 @@ def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(c
     lines = printed.stdout.splitlines()
     assert changed in lines
     assert "--config.evaluate.attacks=('fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100')" in lines
-    given = [line for line in lines if not line.endswith("=None")]
-    assert call("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
+    assert "--config.data.test_size=None" in lines
+    assert call("search", "--config=digits", *lines, "--print_config").stdout == printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--config.data.test_size=None"], "None"),
+        (["--config.data.test_size", "None"], "None"),
+        (["--config.data.test_size=5", "--config.data.test_size=None"], "None"),
+        (["--config.data.test_size=None", "--config.data.test_size=5"], "5"),
+        (["--images=None"], "None"),
+        ([], "1000"),
+    ],
+)
+def test_none_is_given_as_the_default_is_written(call: Run, given: list[str], expected: str) -> None:
+    lines = call("evaluate", "--config=cifar10:cpu", "--print_config", *given).stdout.splitlines()
+    assert f"--config.data.test_size={expected}" in lines
+
+
+def test_none_is_given_by_data_set_too_and_to_no_other_setting(call: Run, tmp_path: pathlib.Path) -> None:
+    lines = call(
+        "reproduce", "--config=reproduction:cpu", "--config.mnist.data.train_size=None", "--print_config"
+    ).stdout
+    assert "--config.mnist.data.train_size=None" in lines.splitlines()
+    refused = call("search", "--config=digits", f"--workdir={tmp_path}/run", "--config.search.epochs=None")
+    assert refused.returncode == 1
+    assert "None" in refused.stderr
 
 
 def test_a_run_without_a_folder_is_refused(call: Run) -> None:
