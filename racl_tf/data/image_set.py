@@ -10,6 +10,7 @@ from racl_tf.errors import UsageError
 from racl_tf.image_spec import ImageSpec
 
 PIXEL_SCALE = np.float32(1 / 255)
+_TOGETHER = 256  # images looked at at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +104,12 @@ class Dataset:
     @cached_property
     def mean(self) -> tuple[float, ...]:
         """The mean of every channel over the training images in [0, 1]."""
-        return _per_channel(np.mean, self.train.x)
+        return tuple(_mean(self.train.x).tolist())
 
     @cached_property
     def std(self) -> tuple[float, ...]:
         """The standard deviation of every channel over the training images in [0, 1]; 1 for a constant channel."""
-        return tuple(std if std > 1e-6 else 1.0 for std in _per_channel(np.std, self.train.x))
+        return tuple(std if std > 1e-6 else 1.0 for std in _std(self.train.x).tolist())
 
     @cached_property
     def spec(self) -> ImageSpec:
@@ -116,9 +117,33 @@ class Dataset:
         return ImageSpec(self.num_classes, input_shape=self.input_shape, mean=self.mean, std=self.std)
 
 
-def _per_channel(statistic: Callable[..., np.floating], x: np.ndarray) -> tuple[float, ...]:
-    unit = 1 / 255 if x.dtype == np.uint8 else 1.0
-    return tuple(unit * float(statistic(x[..., channel], dtype=np.float64)) for channel in range(x.shape[-1]))
+def _mean(x: np.ndarray) -> np.ndarray:
+    """Returns the mean of every channel in [0, 1], float64 (C,), of images in [0, 1] or of bytes."""
+    count = x.size // x.shape[-1]
+    if x.dtype == np.uint8:
+        return _sums(x, lambda part: part) / count / 255
+    return _sums(x, lambda part: part.astype(np.float64)) / count
+
+
+def _std(x: np.ndarray) -> np.ndarray:
+    """Returns the standard deviation of every channel in [0, 1], float64 (C,); that of bytes exact but for its root."""
+    count = x.size // x.shape[-1]
+    if x.dtype == np.uint8:
+        sums, squares = _sums(x, lambda part: part), _sums(x, lambda part: np.square(part, dtype=np.uint16))
+        pairs = zip(sums.tolist(), squares.tolist(), strict=True)
+        return np.sqrt([(count * square - total**2) / count**2 for total, square in pairs]) / 255
+    mean = _mean(x)
+    return np.sqrt(_sums(x, lambda part: np.square(part - mean)) / count)
+
+
+def _sums(x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns the sum over every channel, (C,), of a function of pixels, by parts that no copy of all images is made.
+
+    Integers are summed as such, and exactly.
+    """
+    parts = (function(x[start : start + _TOGETHER]) for start in range(0, len(x), _TOGETHER))
+    by_place = sum(part.sum(axis=0, dtype=np.float64 if part.dtype.kind == "f" else np.int64) for part in parts)
+    return by_place.sum(axis=(0, 1))
 
 
 def _check_images(x: np.ndarray) -> None:
