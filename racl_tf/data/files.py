@@ -50,7 +50,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
         )
     if others := [key for key in arrays if key not in needed]:
         warnings.warn(f"Of {os.fspath(path)!r} these arrays are left out: {', '.join(others[:_NAMED])}.", stacklevel=4)
-    train = _from_arrays(arrays["x"], arrays["y"], size)
+    train = _from_arrays(arrays.pop("x"), arrays.pop("y"), size)
     num_classes = int(train.y.max()) + 1
     if num_classes > len(train):
         raise UsageError(
@@ -58,7 +58,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
             f"{len(train)} training images: number the classes from 0 without gaps."
         )
     if has_test:
-        test = _from_arrays(arrays["x_test"], arrays["y_test"], size)
+        test = _from_arrays(arrays.pop("x_test"), arrays.pop("y_test"), size)
         if len(extra := np.setdiff1d(test.y, train.y)):
             raise UsageError(
                 f"y_test of {os.fspath(path)!r} has classes that y lacks: {', '.join(map(str, extra[:_NAMED]))}"
@@ -121,7 +121,7 @@ def _read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
 
 def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> ImageSet:
     if np.issubdtype(x.dtype, np.floating):
-        x = x.astype(np.float32)
+        x = x.astype(np.float32, copy=False)
     if np.issubdtype(y.dtype, np.integer):
         y = as_labels(y)
     data = ImageSet(x, y)
@@ -145,10 +145,13 @@ def _from_files(
             except UsageError as error:
                 unusable[path] = error
 
-    resized = list(resize_each(images(), size))
+    try:
+        x = stack(resize_each(images(), size), len(paths))
+    except UsageError:
+        if not unusable:
+            raise
     if unusable:
         raise _all_unusable(root, unusable, len(paths))
-    x = stack(resized)
     y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
     return ImageSet(x, np.array(y, np.int32), tuple(path.relative_to(root).as_posix() for path in paths))
 

@@ -172,7 +172,7 @@ def _prepare_tasks(sources: Models, targets: Models, data: Data, batch_size: int
             raise UsageError(f"{name!r} names two models, one source and one target. Give each its own name.")
     models = {**sources, **targets}
     data = as_images(data)
-    shape = np.shape(data[0] if isinstance(data, tuple) else data.x)[1:]
+    shape = np.shape(data[0])[1:] if isinstance(data, tuple) else data.shape
     for name, model in models.items():
         declared = getattr(model, "input_shape", None)
         if isinstance(declared, tuple) and not _fits(declared[1:], shape):
