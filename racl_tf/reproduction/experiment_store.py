@@ -49,6 +49,7 @@ from racl_tf.space import Genotype
 from racl_tf.version import library_versions
 
 _LOGGER = logging.getLogger(__name__)
+_LONGEST = 60  # letters of a name in that of a folder, which a digest tells apart
 _Result = TypeVar("_Result", Evaluation, Sweep)
 
 
@@ -412,7 +413,7 @@ def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LONGEST]
 
 
 def _digest(content: bytes) -> str:
