@@ -62,7 +62,7 @@ setup(
         "absl-py>=2.0",
         "filelock>=3.13",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
-        "keras>=3.10",
+        "keras>=3.13.2",  # those before run code of models in safe mode (.h5, TFSMLayer) or read files they name,
         "matplotlib>=3.8",
         "ml_collections>=1.0",
         "numpy>=1.26",

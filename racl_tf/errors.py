@@ -1,4 +1,4 @@
-"""The error that a user can mend, the suggestion of the nearest known name, and the check that sizes share."""
+"""The error that a user can mend, texts as they may be shown, the nearest known name, and the check of sizes."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,14 +9,28 @@ class UsageError(ValueError):
     """Something that was asked for cannot be done; the message says what was received and what to do.
 
     Programs print the message as one paragraph and exit with status 1; every other
-    exception is a defect and keeps its traceback. Of a message that is longer than a paragraph the middle is left out.
+    exception is a defect and keeps its traceback. Of a message that is longer than a paragraph the middle is left out,
+    and names in it are shown as `printable` has them.
 
     >>> len(str(UsageError("9" * 10_000)))
     1000
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(shortened(str(message), 1000))
+        super().__init__(shortened(printable(shortened(str(message), 4000)), 1000))
+
+
+def printable(text: str) -> str:
+    r"""Returns a text with escapes in place of what no terminal should be sent: control characters and broken Unicode.
+
+    >>> print(printable("a\x1b[31m line\nand \udcff"))
+    a\x1b[31m line
+    and \udcff
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def shortened(text: str, most: int) -> str:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from racl_tf.attacks.checks import check_single, check_takes_floats, probability_head
 from racl_tf.errors import UsageError, shortened
+from racl_tf.files import as_tensorflow_path
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -47,7 +48,7 @@ def export_saved_model(
     ...     sorted(served.signatures["serving_default"](images=tf.zeros((5, 8, 8, 3))))
     ['class', 'class_name', 'logits', 'probabilities']
     """
-    path = Path(path).expanduser()
+    path = as_tensorflow_path(path)
     if path.exists():
         raise UsageError(f"Cannot export to {os.fspath(path)!r}: it exists. Remove it or choose another path.")
     shape = _input_shape(model, input_shape)
@@ -85,8 +86,9 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
     Raises:
         UsageError: there is no SavedModel at the path.
     """
+    folder = as_tensorflow_path(path)
     try:
-        served = tf.saved_model.load(Path(path).expanduser())
+        served = tf.saved_model.load(folder)
         logits = served.signatures["logits"](images=tf.cast(images, tf.float32))["logits"]
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
         raise UsageError(

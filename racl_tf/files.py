@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Paths as users give them, and files that are there completely or not at all."""
 
 import contextlib
 import csv
@@ -12,13 +12,76 @@ from typing import Any
 
 import numpy as np
 
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, shortened
+
+_MOST_BYTES = 2**28  # of a file that is read as text: those of runs are far smaller
+_PATTERNS = r"*?[\\"  # by which TensorFlow looks for files of other names
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Returns a user's path, with a leading ~ or ~NAME as the home folder.
+
+    Raises:
+        UsageError: it is not UTF-8, there is no such user, or a file system takes no such name.
+    """
+    text = os.fspath(path)
+    try:
+        text.encode()
+        expanded = Path(text).expanduser()
+        os.lstat(expanded)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # which is for those to say who read or write there
+    except UnicodeEncodeError:
+        raise UsageError(f"The path {text!r} is not UTF-8. Rename it.") from None
+    except RuntimeError as error:
+        raise UsageError(f"There is no home folder for {text!r}: {error} Write the path in full.") from None
+    except (OSError, ValueError) as error:  # too long, or with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"No path can be {shortened(repr(text), 60)}: {reason}. Choose another.") from None
+    return expanded
+
+
+def as_tensorflow_path(path: str | os.PathLike[str]) -> Path:
+    r"""Returns a user's path, as `as_path` does, below which TensorFlow can keep checkpoints and SavedModels.
+
+    Raises:
+        UsageError: also for one with `*`, `?`, `[` or `\`, which TensorFlow takes for a pattern of names: it does not
+            find again what it wrote there.
+    """
+    expanded = as_path(path)
+    if found := [letter for letter in _PATTERNS if letter in os.fspath(expanded)]:
+        raise UsageError(
+            f"TensorFlow does not find again what it writes below {os.fspath(path)!r}, since it takes {found[0]} for a "
+            "pattern. Rename the folder or choose another."
+        )
+    return expanded
+
+
+def read_text(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> str:
+    """Returns the content of a text file in UTF-8.
+
+    Arguments:
+        path: of the file.
+        most: the largest size in bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no file that ends, such as a pipe or a device.
+        ValueError: it is larger, or not UTF-8.
+    """
+    path = as_path(path)
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a file")
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return content.decode("utf-8")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text file atomically, making missing folders."""
+    """Writes a text file in UTF-8 atomically, making missing folders; what is no Unicode is written as its escape."""
     with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -33,7 +96,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         UsageError: it is none.
     """
     try:
-        return json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, or too long a number
         raise damaged(path, error) from None
 
@@ -52,8 +115,7 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     if not Path(path).exists():
         return []
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, strict=True))
+        rows = list(csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True))
     except (OSError, ValueError, csv.Error) as error:
         raise damaged(path, error) from None
     if any(None in row or None in row.values() for row in rows):
@@ -62,13 +124,31 @@ def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 
 
 def write_table(path: str | os.PathLike[str], rows: Sequence[dict[str, str]]) -> None:
-    """Writes a CSV file atomically, with a column for every name in any row."""
+    """Writes a CSV file atomically, with a column for every name in any row.
+
+    Words that a spreadsheet would run as a formula, since they begin with =, +, - or @, begin with ' instead.
+    """
     columns = dict.fromkeys(name for row in rows for name in row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
     write_text(path, text.getvalue())
+
+
+def _cell(text: str) -> str:
+    """Returns the text of a cell, that no spreadsheet runs; numbers stay as they are.
+
+    >>> _cell("-1.5e-3"), _cell("=cmd|' /C calc'!A0"), _cell("a=b")
+    ('-1.5e-3', "'=cmd|' /C calc'!A0", 'a=b')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
@@ -102,6 +182,8 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         UsageError: the file cannot be read, or is not an .npz file of plain arrays.
     """
     try:
+        if not Path(path).is_file():
+            raise ValueError("there is no such file")
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("it holds one array without a name, as np.save writes it; use np.savez")
@@ -144,7 +226,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Missing folders are made.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:

@@ -35,6 +35,7 @@ def paper_settings() -> ConfigDict:
     config.data.train_size = placeholder(int)  # images kept of the training set, stratified; all if not given
     config.data.test_size = placeholder(int)  # images kept of the test set
     config.data.image_size = placeholder(int)  # side that images are resized to; as they are if not given
+    config.data.max_pixels = 89_478_485  # of an image in a folder; larger ones, which may fill the memory, are refused
     config.data.crop = placeholder(int)  # pixels of padding before a random crop of training images; usual if not given
     config.data.flip = placeholder(bool)  # whether half of them are mirrored; as is usual for the set if not given
     config.data.cutout = 0  # side in pixels of the square set to 0 in training images
@@ -222,7 +223,8 @@ _LARGEST = 2**31 - 1
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "search.channels search.cells search.partial search.epochs search.batch_size train.channels train.cells "
     "train.growth train.epochs train.batch_size train.attack_steps train.validation_steps "
-    "evaluate.batch_size data.train_size data.test_size data.image_size choose.samples choose.images study.seeds": (
+    "evaluate.batch_size data.train_size data.test_size data.image_size data.max_pixels choose.samples choose.images "
+    "study.seeds": (
         lambda value: value > 0,
         "a positive integer",
     ),
@@ -251,6 +253,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 #: Settings that folders of runs begun before they came do not hold, and what these runs did.
 ADDED: Mapping[str, Any] = {
     "deterministic": False,
+    "data.max_pixels": 89_478_485,
     "data.crop": None,
     "data.flip": None,
     "search.constraint_update": "printed",

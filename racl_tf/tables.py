@@ -1,11 +1,15 @@
-"""Tables as text.
+"""Tables as text, and names as they may stand in them.
 
 Results hand on a table as a plain value, `TextTable`, and how it is laid out is decided here alone: beside
 `racl_tf.reporting`, this is the only module of the library that knows rich, so that what computes figures does not
 depend on how they are shown.
+
+Names of classes, networks and files are a user's, or a stranger's. They are shown letter by letter: `TextTable` knows
+no markup, and `printable` and `markdown_text` make harmless what terminals and Markdown take for more than letters.
 """
 
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,6 +18,8 @@ from dataclasses import dataclass
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from racl_tf.errors import printable
 
 _WIDTH = 120  # characters of a line at most, and fewer in a narrower terminal
 
@@ -47,13 +53,22 @@ class TextTable:
     caption: str = ""
 
     def __str__(self) -> str:
-        table = Table(title=self.title, caption=self.caption, caption_justify="left", box=box.ASCII2)
+        title, caption = printable(self.title), printable(self.caption)
+        table = Table(title=title, caption=caption, caption_justify="left", box=box.ASCII2)
         for heading in self.columns:
-            table.add_column(heading, justify="left" if heading in self.left else "right")
+            table.add_column(printable(heading), justify="left" if heading in self.left else "right")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         width = min(_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
-        console = Console(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
+        console = Console(
+            file=io.StringIO(),
+            width=width,
+            color_system=None,
+            force_jupyter=False,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
         with console.capture() as capture:
             console.print(table)
         return capture.get()
@@ -70,13 +85,34 @@ def format_radius(eps: float) -> str:
     return short if exact or abs(level - round(level)) > 1e-6 or not level else f"{round(level)}/255"
 
 
-def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown: the first column to the left, the others to the right.
+def markdown_text(text: str) -> str:
+    """Returns a text in one line of Markdown that shows it letter by letter.
 
-    >>> print(markdown_table(["attack", "%"], [["fgsm", "31.5"]]))
+    >>> print(markdown_text("pgd_20 of <b>*all*</b>"))
+    pgd_20 of &#60;b>&#42;all&#42;&#60;/b>
+    """
+    return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", " ".join(printable(text).split()))
+
+
+# An underscore inside a word marks nothing, nor do a backslash before a letter or a space and an ampersand alone.
+_MARKUP = re.compile(r"[`*\[\]<$~]|\\(?=[!-/:-@\[-`{-~])|&(?=[#\w])|(?<!\w)_|_(?!\w)")
+
+_BAR = "\\|"  # a vertical bar that ends no cell
+
+
+def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""Returns a table in Markdown: the first column to the left, the others to the right.
+
+    Arguments:
+        heading: the names of the columns, shown letter by letter.
+        rows: each with its name, shown likewise, and its figures, which may hold markup.
+
+    >>> print(markdown_table(["attack", "%"], [["fgsm", "**31.5**"], ["a|b", "7.0"]]))
     | attack | % |
     | --- | ---: |
-    | fgsm | 31.5 |
+    | fgsm | **31.5** |
+    | a\|b | 7.0 |
     """
-    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    named = [[markdown_text(name), *figures] for name, *figures in rows]
+    lines = [list(map(markdown_text, heading)), ["---", *["---:"] * (len(heading) - 1)], *named]
+    return "\n".join(f"| {' | '.join(cell.replace('|', _BAR) for cell in line)} |" for line in lines)

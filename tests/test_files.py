@@ -3,10 +3,16 @@
 import json
 import os
 
+import keras
 import numpy as np
 import pytest
 
-from racl_tf.files import write_json, write_text
+from racl_tf.errors import UsageError
+from racl_tf.evaluation import load_classifier
+from racl_tf.export import export_saved_model
+from racl_tf.files import as_path, as_tensorflow_path, write_json, write_text
+from racl_tf.runs.folder import StepFolder
+from racl_tf.settings import paper_settings
 
 
 def test_json_holds_what_was_written(tmp_path) -> None:
@@ -30,3 +36,41 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     write_text(path, "new")
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("~nobody-at-all/run", "There is no home folder for '~nobody-at-all/run'"),
+        ("x" * 300, ": File name too long"),
+        ("runs/" + "x/" * 3000, ": File name too long"),
+        ("a\0b", ": embedded null byte"),
+        ("run\udcff", "is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_a_path_is_refused(path, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        as_path(path)
+
+
+def test_other_paths_are_taken_whether_there_is_something_or_not(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert as_path("~/a") == tmp_path / "a"
+    assert as_path(tmp_path / "ä [1] $x" / "y").name == "y"
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a\\b", "a*", "a?"])
+def test_tensorflow_gets_no_path_that_it_takes_for_a_pattern(name, tmp_path) -> None:
+    """Checkpoints and SavedModels below it would be written, but not found again."""
+    with pytest.raises(UsageError, match=r"takes . for a pattern"):
+        as_tensorflow_path(tmp_path / name)
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.raises(UsageError, match=r"takes . for a pattern"):
+        export_saved_model(model, tmp_path / name / "model")
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"takes . for a pattern"):
+        load_classifier(tmp_path / name)
+    with pytest.raises(UsageError, match=r"takes . for a pattern"):
+        StepFolder(str(tmp_path / name), "search", paper_settings(), ("attack", "search"))
+    model.save(tmp_path / name / "model.keras")
+    assert load_classifier(tmp_path / name / "model.keras").logits(np.zeros((1, 4, 4, 1), np.float32)).shape == (1, 2)

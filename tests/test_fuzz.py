@@ -1,13 +1,15 @@
 """Damaged files are read as what they were, or refused in a paragraph; never a traceback, never other figures.
 
-RACL_TF_FUZZ is the number of damaged copies of each file, 12 if it is not given.
+RACL_TF_FUZZ is the number of damaged copies of each file and of made-up ones, 12 if it is not given.
 """
 
 import functools
 import io
+import json
 import os
 import pathlib
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from racl_tf.attacks import pgd
@@ -34,6 +38,20 @@ from racl_tf.training.callbacks import finished_rows
 from racl_tf.training.checkpoints import Checkpoints
 
 COPIES = int(os.environ.get("RACL_TF_FUZZ", "12"))
+
+
+made_up = settings(
+    deadline=None,
+    max_examples=2 * COPIES,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # whose files every example writes anew
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 def damaged_copies(whole: bytes, seed: int, copies: int = COPIES) -> Iterator[bytes]:
@@ -95,6 +113,110 @@ def test_folders(kind: str, tmp_path: pathlib.Path) -> None:
     for data in damaged_copies(file.getvalue(), 0):
         (tmp_path / f"a/0.{kind}").write_bytes(data)
         is_read_or_refused(lambda: load_dataset(tmp_path))
+
+
+DTYPES = ("u1", "i1", "u4", "i8", "u8", "f2", "f4", "f8", "?", "U3", "c8", "M8[s]")
+
+
+@made_up
+@given(
+    names=st.sets(st.sampled_from(["x", "y", "x_test", "y_test", "z"])),
+    counts=st.tuples(*[st.integers(0, 9)] * 2),
+    shape=st.lists(st.integers(0, 4), max_size=4),
+    dtypes=st.tuples(*[st.sampled_from(DTYPES)] * 2),
+    largest=st.sampled_from([0, 1, 3, 100, 255]),
+)
+def test_made_up_archives(
+    tmp_path: pathlib.Path,
+    names: set[str],
+    counts: tuple[int, int],
+    shape: list[int],
+    dtypes: tuple[str, str],
+    largest: int,
+) -> None:
+    """What is read has test images of the training images' classes alone, and labels below their number."""
+    arrays: dict[str, Any] = {}
+    for name in sorted(names):
+        x, count = name[0] != "y", counts["test" in name]
+        values = np.arange(count * int(np.prod(shape)) if x else count) % (largest + 1)
+        arrays[name] = values.astype(dtypes[not x]).reshape(count, *shape) if x else values.astype(dtypes[1])
+    np.savez(tmp_path / "x.npz", **arrays)
+    dataset = is_read_or_refused(lambda: load_dataset(tmp_path / "x.npz"))
+    if dataset is not None:
+        assert set(dataset.test.y) <= set(dataset.train.y)
+        assert dataset.num_classes <= len(dataset.train) + len(dataset.test)
+
+
+@made_up
+@given(
+    files=st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.sampled_from(["png", "jpg", "eps", "tif", "txt", ""]),
+            st.sampled_from(["PNG", "JPEG", "EPS", "TIFF", "GIF", "pipe", "link", "folder", "bytes"]),
+            st.sampled_from(["L", "RGB", "I;16"]),
+        ),
+        min_size=4,
+        max_size=8,
+    )
+)
+def test_made_up_folders(tmp_path: pathlib.Path, files: list[tuple[str, str, str, str]]) -> None:
+    """Nothing waits for a pipe, no program is started, and 8-bit images alone are read."""
+    root = tmp_path / "set"
+    shutil.rmtree(root, ignore_errors=True)
+    for number, (name, suffix, kind, mode) in enumerate(files):
+        path = root / name / f"{number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "link":
+                path.symlink_to("/dev/zero")
+            case "folder":
+                path.mkdir()
+            case "bytes":
+                path.write_bytes(bytes(number))
+            case _:
+                stored = mode if kind in ("PNG", "TIFF") or mode != "I;16" else "L"
+                Image.new(stored, (4, 4), 40).save(path, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = is_read_or_refused(lambda: load_dataset(root))
+    if dataset is not None:
+        assert all(np.abs(part.x.astype(int) - 40).max() <= 40 for part in (dataset.train, dataset.test))
+
+
+@made_up
+@given(content=JSON, place=st.sampled_from(["all", "normal", "nodes", "concat", "edge", "name"]))
+def test_made_up_genotypes(tmp_path: pathlib.Path, content: Any, place: str) -> None:
+    """What is read is written again as it was."""
+    genotype = json.loads(random_genotype(0).to_json())
+    match place:
+        case "all":
+            genotype = content
+        case "nodes" | "concat":
+            genotype["normal"][place] = content
+        case "edge":
+            genotype["normal"]["nodes"][0][0] = content
+        case _:
+            genotype[place] = content
+    (tmp_path / "genotype.json").write_text(json.dumps(genotype))
+    found = is_read_or_refused(lambda: Genotype.load(tmp_path / "genotype.json"))
+    if found is not None:
+        assert Genotype.from_json(found.to_json()) == found == Genotype.from_text(str(found))
+
+
+@made_up
+@given(text=st.text("normal:reduce|<->,-0123456789 concatskip_e", max_size=60))
+def test_made_up_texts_of_genotypes(text: str) -> None:
+    is_read_or_refused(lambda: Genotype.from_text(f"normal: {text} -> concat {text} reduce: {text}"))
+
+
+@made_up
+@given(content=JSON, masking=st.booleans())
+def test_made_up_results(tmp_path: pathlib.Path, content: Any, masking: bool) -> None:
+    write_json(tmp_path / "results.json", {"masking": content} if masking else content)
+    is_read_or_refused(lambda: str(_found_before(tmp_path / "results.json")))
 
 
 def test_settings(tmp_path: pathlib.Path) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
-from racl_tf.attacks.losses import LOSSES, needed_classes
+from racl_tf.attacks.losses import LOSSES, needed_classes, predicted
 from racl_tf.attacks.noise import normals, uniforms
-from racl_tf.attacks.norms import NORMS, Norm, per_image
+from racl_tf.attacks.norms import NORMS, Norm, finite, per_image
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 MOMENTUM = 0.75  # alpha: the share of the new step in a move
@@ -143,7 +143,7 @@ class APGD(Attack):
             logits, loss, gradient = look(moved, images.target if self.targets else images.y)
             better = loss > state.best_loss
             state = state._replace(
-                is_adversarial=tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
+                is_adversarial=predicted(logits) != images.y,
                 loss=loss,
                 rises=state.rises + tf.cast(loss > state.loss, tf.float32),
                 best=tf.where(like(better, moved), moved, state.best),
@@ -213,7 +213,7 @@ def _look(
             logits = logits_of(moved)
             loss = objective(logits, labels)
         gradient = tape.gradient(loss, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return [logits, loss, gradient]
+        return [logits, loss, finite(gradient)]
 
     def mean(moved: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         def add(number: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
-from racl_tf.attacks.norms import per_image
+from racl_tf.attacks.losses import predicted
+from racl_tf.attacks.norms import finite, per_image
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 ALPHA_MAX = 0.1  # the most that a step leans towards the clean image
@@ -83,7 +84,7 @@ class FAB(Attack):
         def look(images: Images, state: FABState) -> tuple[FABState, tf.Tensor]:
             """Returns the state after the candidate has been shown, and where it is misclassified, (B,)."""
             candidate = state.adversarial
-            fooled = tf.argmax(logits_of(candidate), axis=-1, output_type=tf.int32) != images.y
+            fooled = predicted(logits_of(candidate)) != images.y
             distance = tf.reshape(length(candidate - images.x), [-1])
             nearer = fooled & (distance < state.distance)
             state = state._replace(
@@ -101,8 +102,8 @@ class FAB(Attack):
                 tape.watch(here)
                 logits = logits_of(here)
                 f = tf.gather(logits, images.target, batch_dims=1) - tf.gather(logits, images.y, batch_dims=1)
-            w = tape.gradient(f, here, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            f = like(f, x)
+            w = finite(tape.gradient(f, here, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+            f = like(finite(f), x)
             f_at_x = f + per_image(tf.reduce_sum, w * (x - here))
             from_here = to_hyperplane(here, w, -f, norm=self.norm)
             from_x = to_hyperplane(x, w, -f_at_x, norm=self.norm)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack
-from racl_tf.attacks.losses import LOSSES, needed_classes
-from racl_tf.attacks.norms import NORMS, per_image
+from racl_tf.attacks.losses import LOSSES, needed_classes, predicted
+from racl_tf.attacks.norms import NORMS, finite, per_image
 from racl_tf.attacks.process import Images, LogitsOf, Process
 
 
@@ -102,15 +102,14 @@ class GradientAttack(Attack):
                 tape.watch(moved)
                 logits = logits_of(moved)
                 total = tf.reduce_sum(objective(logits, images.y))
-            gradient = tape.gradient(total, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            gradient = finite(tape.gradient(total, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO))
             if isinstance(state, MomentumState):
                 normed = tf.math.divide_no_nan(gradient, per_image(tf.reduce_sum, tf.abs(gradient)))
                 gradient = self.decay * state.momentum + normed
                 state = state._replace(momentum=gradient)
             return state._replace(
                 adversarial=ball.keep(x, moved - x + self.step_size * ball.direction(gradient), self.eps),
-                is_adversarial=(predicted == images.y) == self.targeted,
+                is_adversarial=(predicted(logits) == images.y) == self.targeted,
             )
 
         return Process(start, step)

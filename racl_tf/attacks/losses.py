@@ -1,4 +1,4 @@
-"""The losses an attack can raise: per image, from logits (B, K) and integer labels (B,)."""
+"""The losses an attack can raise, per image, from logits (B, K) and integer labels (B,), and what logits predict."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,19 @@ import tensorflow as tf
 from racl_tf.errors import UsageError
 
 PerImage = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+NO_CLASS = -1
+
+
+def predicted(logits: tf.Tensor) -> tf.Tensor:
+    """Returns the class of the largest logit, int32 (B,), or `NO_CLASS` where a logit is NaN or infinite.
+
+    An image that a model has no finite outputs for is misclassified, whatever its label is; argmax would say class 0.
+
+    >>> predicted(tf.constant([[0.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")]])).numpy().tolist()
+    [1, -1, -1]
+    """
+    finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
+    return tf.where(finite, tf.argmax(logits, axis=-1, output_type=tf.int32), NO_CLASS)
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

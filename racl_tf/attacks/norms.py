@@ -64,6 +64,15 @@ def l2_start(seeds: tf.Tensor, x: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
     return eps * tf.reshape(l2_direction(normals(seeds, 0, size + 2))[:, :size], tf.shape(x))
 
 
+def finite(values: tf.Tensor) -> tf.Tensor:
+    """Returns values with 0 for NaN and at most 1e30 for infinite ones, so that no gradient makes an image of NaN.
+
+    >>> print(finite(tf.constant([float("nan"), 0.5])).numpy())
+    [0.  0.5]
+    """
+    return tf.clip_by_value(tf.where(tf.math.is_nan(values), tf.zeros_like(values), values), -1e30, 1e30)
+
+
 def per_image(reduce: Callable[..., tf.Tensor], values: tf.Tensor) -> tf.Tensor:
     """Returns `reduce` over all axes but the first, which are kept with length 1."""
     flat = reduce(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack
-from racl_tf.attacks.losses import margin
+from racl_tf.attacks.losses import margin, predicted
 from racl_tf.attacks.noise import signs, uniforms
 from racl_tf.attacks.norms import NORMS, l2_direction
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
@@ -104,7 +104,7 @@ class Square(Attack):
             value = margin(logits, images.y)
             better = value > state.best_value
             return state._replace(
-                is_adversarial=tf.argmax(logits, axis=-1, output_type=tf.int32) != images.y,
+                is_adversarial=predicted(logits) != images.y,
                 best=tf.where(like(better, images.x), state.adversarial, state.best),
                 best_value=tf.where(better, value, state.best_value),
             )

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from racl_tf.data.files import read_archive, read_folder
+from racl_tf.data.files import MAX_PIXELS, read_archive, read_folder
 from racl_tf.data.image_set import Dataset, ImageSet
 from racl_tf.data.resizing import ImageSize, height_and_width, resize
 from racl_tf.data.splits import hold_out_test, subset
 from racl_tf.data.tfds_source import WELL_KNOWN, read_tfds
+from racl_tf.errors import UsageError
+from racl_tf.files import as_path
 
 
 def load_dataset(
@@ -21,6 +23,7 @@ def load_dataset(
     test_size: int | None = None,
     image_size: ImageSize | None = None,
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Dataset:
     """Loads an image classification dataset into memory.
 
@@ -37,6 +40,7 @@ def load_dataset(
         test_size: how many test images to keep, stratified; all if not given.
         image_size: the side, or height and width, in pixels that images are resized to.
         seed: the seed of the choice that `train_size` and `test_size` make.
+        max_pixels: the most pixels of an image in a folder, since small files can be made to fill the memory.
 
     Raises:
         UsageError: the name is unknown, a download fails, or the images or sizes are unusable.
@@ -45,8 +49,8 @@ def load_dataset(
     >>> digits.input_shape, digits.num_classes, len(digits.train), len(digits.test)
     ((8, 8, 1), 10, 100, 359)
     """
-    folder = None if data_dir is None else os.path.expanduser(data_dir)
-    dataset = _read(os.fspath(name), folder, height_and_width(image_size))
+    folder = None if data_dir is None else str(as_path(data_dir))
+    dataset = _read(os.fspath(name), folder, height_and_width(image_size), max_pixels)
     return replace(
         dataset,
         train=_limited(dataset.train, train_size, seed),
@@ -54,17 +58,20 @@ def load_dataset(
     )
 
 
-def _read(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+def _read(name: str, data_dir: str | None, size: tuple[int, int] | None, max_pixels: int) -> Dataset:
     if name == "digits":
         return _read_digits(size)
     if (path := own_files(name)) is None:
         return read_tfds(name, data_dir, size)
-    return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size)
+    try:
+        return read_archive(path, size) if path.suffix == ".npz" else read_folder(path, size, max_pixels)
+    except OSError as error:  # of a folder that may not be listed, say
+        raise UsageError(f"Cannot read the data set {name!r}: {error}.") from None
 
 
 def own_files(name: str) -> Path | None:
     """Returns the path that a data set's name is, of an archive or a folder; None where it is a name."""
-    path = Path(name).expanduser()
+    path = as_path(name)
     return path if path.suffix == ".npz" or (name not in WELL_KNOWN and path.is_dir()) else None
 
 

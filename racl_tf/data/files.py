@@ -27,7 +27,8 @@ _UNREADABLE = (
 )  # which Pillow knows by name, but not by itself how to read
 _KNOWN_BY_CONTENT = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called
 _SPLITS = ("train", "test", "val", "valid", "validation")
-_NAMED = 5  # entries left out that a warning names
+_NAMED = 5  # entries that a message names
+MAX_PIXELS = 89_478_485  # of an image, Pillow's own limit: 256 MiB as colours of 8 bits
 _GRAY_MODES = ("1", "L", "LA")
 _HELD_OUT = 0.2
 
@@ -36,7 +37,8 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
     """Reads x, y and optionally x_test, y_test from an .npz file; classes are named by their number.
 
     Raises:
-        UsageError: the file cannot be read, lacks an array, or holds arrays that are no `ImageSet`.
+        UsageError: the file cannot be read, lacks an array, holds arrays that are no `ImageSet`, has test images of a
+            class without training images, or labels beyond the number of training images.
     """
     arrays = load_arrays(path)
     has_test = bool({"x_test", "y_test"} & arrays.keys())
@@ -48,26 +50,54 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
         )
     if others := [key for key in arrays if key not in needed]:
         warnings.warn(f"Of {os.fspath(path)!r} these arrays are left out: {', '.join(others[:_NAMED])}.", stacklevel=4)
-    train = _from_arrays(arrays["x"], arrays["y"], size)
+    train = _from_arrays(arrays.pop("x"), arrays.pop("y"), size)
+    num_classes = int(train.y.max()) + 1
+    if num_classes > len(train):
+        raise UsageError(
+            f"The labels y of {os.fspath(path)!r} go up to {num_classes - 1}, which are more classes than its "
+            f"{len(train)} training images: number the classes from 0 without gaps."
+        )
     if has_test:
-        test = _from_arrays(arrays["x_test"], arrays["y_test"], size)
+        test = _from_arrays(arrays.pop("x_test"), arrays.pop("y_test"), size)
+        if len(extra := np.setdiff1d(test.y, train.y)):
+            raise UsageError(
+                f"y_test of {os.fspath(path)!r} has classes that y lacks: {', '.join(map(str, extra[:_NAMED]))}"
+                f"{', ...' if len(extra) > _NAMED else ''}. Drop their images or add some to x and y."
+            )
     else:
         train, test = hold_out_test(train, _HELD_OUT)
-    num_classes = int(max(train.y.max(), test.y.max())) + 1
     return Dataset(str(path), train, test, tuple(str(label) for label in range(num_classes)))
 
 
-def read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
+def read_folder(root: Path, size: tuple[int, int] | None, max_pixels: int = MAX_PIXELS) -> Dataset:
     """Reads root/<class>/<image> or root/{train,test}/<class>/<image>; classes are in alphabetical order.
 
-    Images are what Pillow reads, of several frames the first, in the folder of a class or anywhere below it. What else
-    is there but hidden files is left out with a warning. Images have one channel if all of them are grey, three
-    otherwise.
+    Images are what Pillow reads by itself, of several frames the first, in the folder of a class or anywhere below it.
+    What else is there but hidden files is left out with a warning. Images have one channel if all of them are grey,
+    three otherwise.
 
     Raises:
-        UsageError: a class is empty or unknown to train/, or an image cannot be read, is not 8-bit,
-            or differs in shape from another and `size` is not given.
+        UsageError: a class is empty or unknown to train/, or images cannot be read, are not 8-bit, have more than
+            `max_pixels`, or differ in shape and `size` is not given.
     """
+    with _pixels_limited(max_pixels):
+        return _read_folder(root, size)
+
+
+@contextmanager
+def _pixels_limited(most: int) -> Iterator[None]:
+    """Has Pillow refuse larger images, before their pixels are decoded, where it but warns."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = most
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
     has_test = (root / "train").is_dir() and (root / "test").is_dir()
     left_out: list[Path] = []
     if has_test:
@@ -75,12 +105,12 @@ def read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
     train_files = _files_by_class(root / "train" if has_test else root, left_out)
     test_files = _files_by_class(root / "test", left_out) if has_test else {}
     if left_out:
-        warnings.warn(_summary(root, left_out), stacklevel=4)
+        warnings.warn(_summary(root, left_out), stacklevel=5)
     class_names = tuple(train_files)
     if extra := sorted(test_files.keys() - train_files.keys()):
         raise UsageError(f"{root / 'test'} has classes that {root / 'train'} lacks: {', '.join(extra)}.")
     paths = [path for files in (*train_files.values(), *test_files.values()) for path in files]
-    mode = "L" if all(_mode(path) in _GRAY_MODES for path in paths) else "RGB"
+    mode = "L" if all(map(_is_gray, paths)) else "RGB"
     train = _from_files(root, train_files, class_names, mode, size)
     if has_test:
         test = _from_files(root, test_files, class_names, mode, size)
@@ -91,7 +121,7 @@ def read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
 
 def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> ImageSet:
     if np.issubdtype(x.dtype, np.floating):
-        x = x.astype(np.float32)
+        x = x.astype(np.float32, copy=False)
     if np.issubdtype(y.dtype, np.integer):
         y = as_labels(y)
     data = ImageSet(x, y)
@@ -106,9 +136,36 @@ def _from_files(
     size: tuple[int, int] | None,
 ) -> ImageSet:
     paths = [path for files in files_by_class.values() for path in files]
-    x = stack(resize_each((_pixels(path, mode) for path in paths), size))
+    unusable: dict[Path, UsageError] = {}
+
+    def images() -> Iterator[np.ndarray]:
+        for path in paths:
+            try:
+                yield _pixels(path, mode)
+            except UsageError as error:
+                unusable[path] = error
+
+    try:
+        x = stack(resize_each(images(), size), len(paths))
+    except UsageError:
+        if not unusable:
+            raise
+    if unusable:
+        raise _all_unusable(root, unusable, len(paths))
     y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
     return ImageSet(x, np.array(y, np.int32), tuple(path.relative_to(root).as_posix() for path in paths))
+
+
+def _all_unusable(root: Path, errors: dict[Path, UsageError], count: int) -> UsageError:
+    first = next(iter(errors.values()))
+    if len(errors) == 1:
+        return first
+    names = [path.relative_to(root).as_posix() for path in errors]
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return UsageError(
+        f"{len(names)} of {count} images in {os.fspath(root)!r} cannot be used: {', '.join([*names[:_NAMED], *more])}. "
+        f"The first: {first}"
+    )
 
 
 def _files_by_class(folder: Path, left_out: list[Path]) -> dict[str, list[Path]]:
@@ -156,6 +213,8 @@ def _is_image(path: Path) -> bool:
     try:
         with Image.open(path, formats=[name for name in _KNOWN_BY_CONTENT if name in Image.OPEN]):
             return True
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True  # which is said where it is read
     except (OSError, SyntaxError, ValueError):
         return False
 
@@ -163,9 +222,14 @@ def _is_image(path: Path) -> bool:
 @functools.cache
 def _suffixes() -> frozenset[str]:
     """Returns the suffixes of the files that Pillow reads."""
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Returns the formats that Pillow reads by itself, without another program such as Ghostscript for EPS."""
     Image.init()
-    readable = set(Image.OPEN) - set(_UNREADABLE)
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable)
+    return tuple(sorted(set(Image.OPEN) - set(_UNREADABLE)))
 
 
 def _summary(root: Path, left_out: list[Path]) -> str:
@@ -179,11 +243,12 @@ def _summary(root: Path, left_out: list[Path]) -> str:
     )
 
 
-def _mode(path: Path) -> str:
-    with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise UsageError(f"Expected 8-bit images. Received mode {image.mode} in {path}: convert it.")
-        return image.mode
+def _is_gray(path: Path) -> bool:
+    try:
+        with _opened(path) as image:
+            return image.mode in _GRAY_MODES
+    except UsageError:
+        return True  # which is said with all others' faults where pixels are read
 
 
 def _pixels(path: Path, mode: str) -> np.ndarray:
@@ -194,9 +259,16 @@ def _pixels(path: Path, mode: str) -> np.ndarray:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
+            if image.mode.startswith(("I", "F")):  # which Pillow would clip at 255 rather than scale
+                raise UsageError(f"Expected 8-bit images. Received mode {image.mode} in {path}: convert it.")
             yield image
     except UsageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UsageError(
+            f"The image {path} has more than {Image.MAX_IMAGE_PIXELS} pixels, as files have that are made to fill the "
+            "memory. Shrink or remove it, or raise data.max_pixels (in Python max_pixels) if it is meant so."
+        ) from None
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
         raise UsageError(f"Cannot read the image {path}: {error}. Repair or remove it.") from error

@@ -1,5 +1,6 @@
 """Labelled images in memory, validated once so that nothing after has to."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from racl_tf.errors import UsageError
 from racl_tf.image_spec import ImageSpec
 
 PIXEL_SCALE = np.float32(1 / 255)
+_ALIGNMENT = 64  # bytes
+_TOGETHER = 256  # images looked at at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +47,81 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The height, width and channels of an image."""
+        height, width, channels = self.x.shape[1:]
+        return height, width, channels
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that images are kept in."""
+        return self.x.dtype
+
+    @property
+    def root(self) -> "ImageSet":
+        """The set whose images these are: itself, or that which it is a part of."""
+        return self
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The places of the images in `root`, integer (N,)."""
+        return np.arange(len(self))
+
+    def stored(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
+        """Returns the images at `indices` as they are kept, uint8 or float32."""
+        return self.x[indices if isinstance(indices, slice) else np.asarray(indices)]
+
     def images(self, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Returns the images at `indices` (all by default) as float32 in [0, 1]."""
-        chosen = self.x if indices is None else self.x[np.asarray(indices)]
+        chosen = self.stored(slice(None) if indices is None else indices)
         return chosen.astype(np.float32) * PIXEL_SCALE if chosen.dtype == np.uint8 else chosen
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
-        """Returns the images and labels at `indices`, in that order."""
+        """Returns the images and labels at `indices`, in that order, as a copy."""
         chosen = np.asarray(indices)
-        files = None if self.files is None else tuple(self.files[index] for index in chosen)
-        return ImageSet(self.x[chosen], self.y[chosen], files)
+        return ImageSet(self.stored(chosen), self.y[chosen], _chosen(self.files, chosen))
+
+    def part(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
+        """Returns what `take` returns, but with this set's images in place of a copy until `x` is asked for."""
+        return _Part(self, np.asarray(indices))
+
+
+def _chosen(files: tuple[str, ...] | None, indices: np.ndarray) -> tuple[str, ...] | None:
+    return None if files is None else tuple(files[index] for index in indices)
+
+
+class _Part(ImageSet):
+    """Images of another set, which are looked up there."""
+
+    def __init__(self, whole: ImageSet, rows: np.ndarray) -> None:
+        if not len(rows):
+            raise UsageError("Expected at least one image. Received none.")
+        kept = {"y": whole.y[rows], "files": _chosen(whole.files, rows)}
+        vars(self).update(kept, _root=whole.root, _rows=whole.rows[rows])  # of a frozen class
+
+    @property
+    def root(self) -> ImageSet:
+        return vars(self)["_root"]
+
+    @property
+    def rows(self) -> np.ndarray:
+        return vars(self)["_rows"]
+
+    @cached_property
+    def x(self) -> np.ndarray:  # type: ignore[override]
+        return self.root.x[self.rows]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.root.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.root.dtype
+
+    def stored(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
+        return self.root.x[self.rows[indices if isinstance(indices, slice) else np.asarray(indices)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +151,10 @@ class Dataset:
                     f"0..{self.num_classes - 1}. Received the {split} label {largest}: give every class a name or "
                     "correct the labels."
                 )
-        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+        if self.train.shape != self.test.shape:
             raise UsageError(
                 f"The training and test images of {self.name!r} must have one shape. "
-                f"Received {self.train.x.shape[1:]} and {self.test.x.shape[1:]}: convert or resize them."
+                f"Received {self.train.shape} and {self.test.shape}: convert or resize them."
             )
 
     @property
@@ -97,18 +165,17 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """The height, width and channels of an image."""
-        height, width, channels = self.train.x.shape[1:]
-        return height, width, channels
+        return self.train.shape
 
     @cached_property
     def mean(self) -> tuple[float, ...]:
         """The mean of every channel over the training images in [0, 1]."""
-        return _per_channel(np.mean, self.train.x)
+        return tuple(_mean(self.train).tolist())
 
     @cached_property
     def std(self) -> tuple[float, ...]:
         """The standard deviation of every channel over the training images in [0, 1]; 1 for a constant channel."""
-        return tuple(std if std > 1e-6 else 1.0 for std in _per_channel(np.std, self.train.x))
+        return tuple(std if std > 1e-6 else 1.0 for std in _std(self.train).tolist())
 
     @cached_property
     def spec(self) -> ImageSpec:
@@ -116,9 +183,50 @@ class Dataset:
         return ImageSpec(self.num_classes, input_shape=self.input_shape, mean=self.mean, std=self.std)
 
 
-def _per_channel(statistic: Callable[..., np.floating], x: np.ndarray) -> tuple[float, ...]:
-    unit = 1 / 255 if x.dtype == np.uint8 else 1.0
-    return tuple(unit * float(statistic(x[..., channel], dtype=np.float64)) for channel in range(x.shape[-1]))
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Returns an array without values that begins where TensorFlow can share it rather than copy it."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def is_aligned(x: np.ndarray) -> bool:
+    """Returns whether TensorFlow can share an array rather than copy it."""
+    return not x.ctypes.data % _ALIGNMENT and x.flags.c_contiguous and x.flags.writeable
+
+
+def _mean(data: ImageSet) -> np.ndarray:
+    """Returns the mean of every channel in [0, 1], float64 (C,)."""
+    if data.dtype == np.uint8:
+        return _sums(data, lambda part: part) / _pixels(data) / 255
+    return _sums(data, lambda part: part.astype(np.float64)) / _pixels(data)
+
+
+def _std(data: ImageSet) -> np.ndarray:
+    """Returns the standard deviation of every channel in [0, 1], float64 (C,); that of bytes exact but for its root."""
+    count = _pixels(data)
+    if data.dtype == np.uint8:
+        sums, squares = _sums(data, lambda part: part), _sums(data, lambda part: np.square(part, dtype=np.uint16))
+        pairs = zip(sums.tolist(), squares.tolist(), strict=True)
+        return np.sqrt([(count * square - total**2) / count**2 for total, square in pairs]) / 255
+    mean = _mean(data)
+    return np.sqrt(_sums(data, lambda part: np.square(part - mean)) / count)
+
+
+def _pixels(data: ImageSet) -> int:
+    height, width, _ = data.shape
+    return len(data) * height * width
+
+
+def _sums(data: ImageSet, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns the sum over every channel, (C,), of a function of pixels, by parts that no copy of all images is made.
+
+    Integers are summed as such, and exactly.
+    """
+    parts = (function(data.stored(slice(start, start + _TOGETHER))) for start in range(0, len(data), _TOGETHER))
+    by_place = sum(part.sum(axis=0, dtype=np.float64 if part.dtype.kind == "f" else np.int64) for part in parts)
+    return by_place.sum(axis=(0, 1))
 
 
 def _check_images(x: np.ndarray) -> None:

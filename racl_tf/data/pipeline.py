@@ -1,9 +1,11 @@
 """Endless batches whose order and augmentation are functions of (seed, epoch, image), so a resumed run repeats them."""
 
+import weakref
+
 import tensorflow as tf
 
 from racl_tf.data.augmentation import NO_AUGMENTATION, PARAMETERS, Augmentation, augment
-from racl_tf.data.image_set import PIXEL_SCALE, ImageSet
+from racl_tf.data.image_set import PIXEL_SCALE, ImageSet, aligned, is_aligned
 from racl_tf.errors import UsageError
 from racl_tf.seeding import derive, fold
 
@@ -38,7 +40,7 @@ def batches(
     batch at the end of an epoch are left out of that epoch.
 
     Arguments:
-        data: the images, kept in their own dtype and converted batch by batch.
+        data: the images, kept in their own dtype and converted batch by batch; the stream shares their memory.
         batch_size: the images of one batch, over all replicas.
         seed: the seed that order and augmentation are folded from.
         augmentation: the random changes; none by default.
@@ -94,7 +96,7 @@ def _stream(
 ) -> tf.data.Dataset:
     count, steps = len(data), steps_per_epoch(data, batch_size)
     with tf.init_scope(), tf.device("CPU"):  # captured from outside of any graph, whose constants end at 2 GB
-        images, labels = tf.constant(data.x), tf.constant(data.y)
+        images, rows, labels = _shared(data.root), tf.constant(data.rows), tf.constant(data.y)
 
     def plan(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.range(count)
@@ -105,7 +107,7 @@ def _stream(
         return tf.data.Dataset.from_tensor_slices((chosen, tf.gather(parameters, chosen)))
 
     def load(chosen: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.gather(images, chosen)
+        x = tf.gather(images, tf.gather(rows, chosen))
         if x.dtype == tf.uint8:
             x = tf.cast(x, tf.float32) * PIXEL_SCALE
         return augment(x, parameters, augmentation), tf.gather(labels, chosen)
@@ -114,4 +116,23 @@ def _stream(
     plans = tf.data.Dataset.counter(first_epoch).flat_map(plan).skip(skipped)
     stream = plans.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return stream.apply(endless).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False  # which copy all images to look at the graph
+    return stream.apply(endless).prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+_SHARED: weakref.WeakKeyDictionary[ImageSet, tf.Tensor] = weakref.WeakKeyDictionary()
+
+
+def _shared(data: ImageSet) -> tf.Tensor:
+    """Returns all images as a tensor in the same memory, or in one copy for all parts of them where that cannot be.
+
+    `tf.constant` makes two copies.
+    """
+    if data not in _SHARED:
+        x = data.x
+        if not is_aligned(x):
+            x = aligned(x.shape, x.dtype)
+            x[...] = data.x
+        _SHARED[data] = tf.experimental.dlpack.from_dlpack(x.__dlpack__())
+    return _SHARED[data]

@@ -6,6 +6,7 @@ from itertools import groupby, islice
 import numpy as np
 import tensorflow as tf
 
+from racl_tf.data.image_set import aligned
 from racl_tf.errors import UsageError
 
 ImageSize = int | Sequence[int]
@@ -41,16 +42,27 @@ def resize_each(images: Iterable[np.ndarray], size: tuple[int, int] | None) -> I
             yield from resize(np.stack(group), size)
 
 
-def stack(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Stacks images of one shape.
+def stack(images: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Stacks images of one shape, each of which is only held until it is in its place.
+
+    Arguments:
+        images: at most `count` of them.
+        count: for how many there is room.
 
     Raises:
-        UsageError: the images differ in shape.
+        UsageError: the images differ in shape, or there are none.
     """
-    stacked = list(images)
-    if other := next((image.shape for image in stacked if image.shape != stacked[0].shape), None):
-        raise UsageError(
-            f"The images differ in shape: {stacked[0].shape} and {other}, for example. "
-            "Pass image_size to resize all of them to one."
-        )
-    return np.stack(stacked)
+    stacked, number = np.zeros(0), 0
+    for image in images:
+        if not number:
+            stacked = aligned((count, *image.shape), image.dtype)
+        elif image.shape != stacked.shape[1:]:
+            raise UsageError(
+                f"The images differ in shape: {stacked.shape[1:]} and {image.shape}, for example. "
+                "Pass image_size to resize all of them to one."
+            )
+        stacked[number] = image
+        number += 1
+    if not number:
+        raise UsageError("Expected at least one image. Received none.")
+    return stacked[:number]

@@ -55,7 +55,8 @@ def subset(data: ImageSet, count: int, *, seed: int) -> ImageSet:
     if not 1 <= count <= len(data):
         raise UsageError(f"Cannot take {count} of {len(data)} images: choose 1 to {len(data)}.")
     counts = _class_counts(data)
-    return _part(data, _draw(data.y, _shares(counts, count, limit=counts), derive(seed, "data/subset")))
+    chosen = _draw(data.y, _shares(counts, count, limit=counts), derive(seed, "data/subset"))
+    return data.take(np.flatnonzero(chosen))  # a copy, so that the others need not be kept
 
 
 def _class_counts(data: ImageSet, *, least: int = 0) -> np.ndarray:
@@ -87,4 +88,4 @@ def _draw(labels: np.ndarray, per_class: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _part(data: ImageSet, mask: np.ndarray) -> ImageSet:
-    return data.take(np.flatnonzero(mask))
+    return data.part(np.flatnonzero(mask))

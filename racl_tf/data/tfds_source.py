@@ -96,5 +96,5 @@ def _read_split(builder: "tfds.core.DatasetBuilder", split: str, size: tuple[int
             labels.append(label)
             yield image
 
-    stacked = stack(resize_each(images(), size))
+    stacked = stack(resize_each(images(), size), builder.info.splits[split].num_examples)
     return ImageSet(stacked, np.array(labels, np.int32))

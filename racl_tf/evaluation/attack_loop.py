@@ -23,11 +23,13 @@ class Outcome(NamedTuple):
         image: its index.
         run: the number of the run, from 0.
         steps: after how many steps an adversarial image was found, or `NOT_FOUND`.
+        finite: whether the model's outputs for that image are finite; if not, that is why it counts as misclassified.
     """
 
     image: int
     run: int
     steps: int
+    finite: bool = True
 
 
 class Batch(NamedTuple):
@@ -79,9 +81,15 @@ def run_attack(
         count, is_adversarial = count.numpy(), state.is_adversarial.numpy()
         finished = is_adversarial | (count > attack.steps)
         fresh_ends = np.flatnonzero(finished & (rows[:, 0] >= 0))
+        finite = _outputs_are_finite(task, state.adversarial, fresh_ends[is_adversarial[fresh_ends]])
         outcomes = [
-            Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if is_adversarial[row] else NOT_FOUND)
-            for row in fresh_ends
+            Outcome(
+                int(rows[row, 0]),
+                int(rows[row, 1]),
+                int(count[row]) if is_adversarial[row] else NOT_FOUND,
+                finite.get(row, True),
+            )
+            for row in fresh_ends.tolist()
         ]
         yield outcomes, int(count[~finished].sum())
         queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
@@ -89,6 +97,14 @@ def run_attack(
         kept = _kept(finished, bool(queue))
         if len(kept) < len(rows):
             rows, batch = rows[kept], tf.nest.map_structure(lambda values, kept=kept: tf.gather(values, kept), batch)
+
+
+def _outputs_are_finite(task: EvaluationTask, images: tf.Tensor, rows: np.ndarray) -> dict[int, bool]:
+    """Returns for rows of images whether the model has finite outputs for them."""
+    if not len(rows):
+        return {}
+    logits = task.classifier.logits(tf.gather(images, rows))
+    return dict(zip(rows.tolist(), np.isfinite(logits).all(axis=1).tolist(), strict=True))
 
 
 def _kept(finished: np.ndarray, more: bool) -> np.ndarray:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from racl_tf.attacks import Classifier
 from racl_tf.errors import UsageError, shortened
+from racl_tf.files import as_path, as_tensorflow_path
 from racl_tf.networks.loading import load_network
 
 
@@ -24,10 +25,11 @@ def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float]
     Raises:
         UsageError: there is no such file, or it holds no model of this kind.
     """
-    path = pathlib.Path(path).expanduser()
+    path = as_path(path)
     if not path.exists():
         raise UsageError(f"There is no model {os.fspath(path)!r}. Give a .keras file or the folder of a SavedModel.")
     if path.is_dir():
+        as_tensorflow_path(path)
         return Classifier(_signature(path), bounds=bounds)
     return Classifier(load_network(path), bounds=bounds)
 

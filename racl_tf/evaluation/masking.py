@@ -19,7 +19,7 @@ from racl_tf import seeding
 from racl_tf.attacks import Attack, Classifier, fgsm, image_seeds, pgd
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import as_classifier
-from racl_tf.attacks.losses import LOSSES
+from racl_tf.attacks.losses import LOSSES, predicted
 from racl_tf.attacks.norms import NORMS
 from racl_tf.attacks.process import LogitsOf
 from racl_tf.attacks.square import Square
@@ -255,7 +255,7 @@ class _Probe:
         return self._misclassified(np.full_like(self.x, 0.5))
 
     def _misclassified(self, x: np.ndarray) -> np.ndarray:
-        return self._batched(self.classifier.logits, x).argmax(axis=1) != self.y
+        return predicted(self._batched(self.classifier.logits, x)).numpy() != self.y
 
     def _batched(self, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
         size = self.batch_size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import pathlib
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from racl_tf.evaluation.attack_loop import run_attack
 from racl_tf.evaluation.progress import EvaluationProgress
 from racl_tf.evaluation.results import WORST_CASE, Evaluation, Plan
 from racl_tf.evaluation.task import EvaluationTask, prepare_task
+from racl_tf.files import as_path
 
 if TYPE_CHECKING:
     from racl_tf.evaluation.task import Data
@@ -43,7 +43,8 @@ def evaluate(
 
     Every attack is made on all images that are correct clean, so that each has its own honest figure; the
     others count as not robust. As soon as any step of any run shows the model an image inside the ball that it
-    misclassifies, an adversarial image is found and the attack on this image ends. Several attacks under one name
+    misclassifies, an adversarial image is found and the attack on this image ends; one whose outputs are not finite
+    is misclassified, and how many there are is logged. Several attacks under one name
     (as `autoattack` returns) are an ensemble: each is made on what is robust to those before it.
 
     An image's noise depends on `seed` and its place in `data` alone, so the batch size changes nothing but the speed.
@@ -73,7 +74,7 @@ def evaluate(
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
-        task, plans, seed=seed, path=None if folder is None else pathlib.Path(folder).expanduser() / file_names.OUTCOMES
+        task, plans, seed=seed, path=None if folder is None else as_path(folder) / file_names.OUTCOMES
     )
     try:
         for name in plans:
@@ -101,7 +102,7 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
     def to_do() -> int:
         return int(left[state.passed(name)[state.is_robust(name)]].sum())
 
-    begun, total = time.monotonic(), to_do()
+    begun, total, no_outputs = time.monotonic(), to_do(), 0
     with tqdm(total=total, desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
         for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             passed = state.passed(name)
@@ -110,11 +111,19 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
             for outcomes, moving in run_attack(task, attack, pending, seed=state.seed):
                 for outcome in outcomes:
                     state.record(name, outcome)
+                    no_outputs += not outcome.finite
                 bar.set_postfix(robust=f"{state.is_robust(name).mean():.2%}", refresh=False)
                 bar.update(total - to_do() + moving - bar.n)
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     state.save()
                     saved = time.monotonic()
+    if no_outputs:
+        _LOGGER.warning(
+            "%s: %d images fell because the model's outputs for them are not finite (NaN or infinite). They count as "
+            "misclassified; a model that gives finite outputs to all images in [0, 1] may do better.",
+            name,
+            no_outputs,
+        )
     if total and say:
         seconds = time.monotonic() - begun
         _LOGGER.info("%s: %.2f%% robust (%.0f s)", name, 100 * state.is_robust(name).mean(), seconds)

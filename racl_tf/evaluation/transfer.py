@@ -12,6 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from racl_tf.attacks import Attack, Classifier
+from racl_tf.attacks.losses import predicted
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.evaluation.results import balls
@@ -149,8 +150,8 @@ def transfer(
             for index in np.split(np.arange(len(labels)), range(batch_size, len(labels), batch_size)):
                 crafted = _craft(tasks[source], attack, index, seed)
                 for target in targets:
-                    predicted = tasks[target].classifier.logits(crafted).argmax(axis=1)
-                    num_robust[source][target] += int(np.sum(clean[target][index] & (predicted == labels[index])))
+                    classes = predicted(tasks[target].classifier.logits(crafted)).numpy()
+                    num_robust[source][target] += int(np.sum(clean[target][index] & (classes == labels[index])))
                 bar.update(len(index))
     num_clean = {CLEAN: {name: int(correct.sum()) for name, correct in clean.items()}}
     return Transfer(num_clean | num_robust, len(labels), attack, seed)
@@ -171,7 +172,7 @@ def _prepare_tasks(sources: Models, targets: Models, data: Data, batch_size: int
             raise UsageError(f"{name!r} names two models, one source and one target. Give each its own name.")
     models = {**sources, **targets}
     data = as_images(data)
-    shape = np.shape(data[0] if isinstance(data, tuple) else data.x)[1:]
+    shape = np.shape(data[0])[1:] if isinstance(data, tuple) else data.shape
     for name, model in models.items():
         declared = getattr(model, "input_shape", None)
         if isinstance(declared, tuple) and not _fits(declared[1:], shape):

@@ -7,7 +7,7 @@ from typing import Any
 
 from racl_tf.errors import UsageError, unknown
 from racl_tf.result import Result
-from racl_tf.tables import markdown_table
+from racl_tf.tables import markdown_table, markdown_text
 
 _WIDEST = 5
 _ROUNDING = 1e-9
@@ -63,7 +63,7 @@ class PaperTable(Result):
         columns: names in order.
         measured: our figures by (row, column).
         published: the paper's by (row, column); what it lacks is absent.
-        notes: what differs from the paper (scale, data, command, time, versions), each a line below the table.
+        notes: what differs from the paper (scale, data, command, time, versions), each a line of Markdown below.
 
     Raises:
         UsageError: a figure's row or column is none of the table's.
@@ -114,7 +114,7 @@ class PaperTable(Result):
 
     def markdown(self) -> str:
         """Returns the page of the table: title, legend, a table for each of the blocks, notes."""
-        parts = [f"## {self.title}", _LEGEND, *map(self._table, self.blocks)]
+        parts = [f"## {markdown_text(self.title)}", _LEGEND, *map(self._table, self.blocks)]
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"

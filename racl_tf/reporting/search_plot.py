@@ -18,7 +18,7 @@ _CELLS = ("normal", "reduction")
 _MOST = MOST_ENTROPY, MOST_ENTROPY_OF_EDGES
 
 
-@picture_style()
+@picture_style(math=True)
 def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathlib.Path, path: pathlib.Path) -> None:
     """Draws a search: how the weights learned, what became of the constraint, and what was chosen.
 

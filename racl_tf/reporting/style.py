@@ -30,13 +30,16 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def picture_style() -> Iterator[None]:
+def picture_style(*, math: bool = False) -> Iterator[None]:
     """Gives what is drawn inside the look of all pictures; a decorator of the functions that draw them.
+
+    Arguments:
+        math: whether what stands between dollar signs is a formula, which names of a user's must not be.
 
     >>> from matplotlib.figure import Figure
     >>> with picture_style():
     ...     Figure().subplots().spines["top"].get_visible()
     False
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**_STYLE, "text.parse_math": math}):
         yield

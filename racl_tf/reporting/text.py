@@ -1,7 +1,9 @@
 """A genotype in text: a graph for Graphviz, a table for the console."""
 
 from rich.table import Table
+from rich.text import Text
 
+from racl_tf.errors import printable
 from racl_tf.space import INPUTS, Genotype
 
 
@@ -23,7 +25,8 @@ def to_dot(genotype: Genotype) -> str:
 def render_text(genotype: Genotype) -> Table:
     """Returns the genotype as a table for `rich.print`: a row for each node, in the notation of `str(genotype)`."""
     cells = {"normal": genotype.normal, "reduce": genotype.reduce}
-    table = Table("node", *cells, title=genotype.name)
+    title = None if genotype.name is None else Text(printable(genotype.name))  # a plain string could hold markup
+    table = Table("node", *cells, title=title)
     written = [str(cell).replace(" -> ", " | ").split(" | ") for cell in cells.values()]
     nodes = [len(row) - 1 for row in written]
     for node in range(max(nodes)):

@@ -106,7 +106,7 @@ COLUMNS = (
     "common",
     "entropy",
     "c",
-    "largest \\|c\\|",
+    "largest |c|",
     "theta",
     "sigma of alpha, beta",
     "mu_F lowered by, by choice",
@@ -128,7 +128,7 @@ def courses_table(courses: Mapping[str, Course]) -> str:
     return markdown_table(["search", *COLUMNS], [[title, *course.row()] for title, course in courses.items()])
 
 
-@picture_style()
+@picture_style(math=True)
 def plot_courses(courses: Mapping[str, Course], path: pathlib.Path) -> None:
     """Draws searches over their epochs: how mu moved, entropy, c, theta, sigma and what mu_F was lowered by."""
     figure = Figure(figsize=(14, 8))

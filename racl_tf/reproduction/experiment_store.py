@@ -34,7 +34,7 @@ from racl_tf.evaluation import (
 )
 from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import read_arrays, read_json, read_table, write_json
+from racl_tf.files import as_tensorflow_path, read_arrays, read_json, read_table, write_json
 from racl_tf.folder_lock import FolderLock
 from racl_tf.networks.cell_network import check_image_size
 from racl_tf.networks.genotype_network import CELLS, AuxiliaryHead
@@ -50,6 +50,7 @@ from racl_tf.space import Genotype
 from racl_tf.version import library_versions
 
 _LOGGER = logging.getLogger(__name__)
+_LONGEST = 60  # letters of a name in that of a folder, which a digest tells apart
 _Result = TypeVar("_Result", Evaluation, Sweep)
 
 
@@ -68,7 +69,7 @@ class ExperimentStore:
 
     def __init__(self, config: ConfigDict, folder: str | pathlib.Path, *, first: ExperimentStore | None = None) -> None:
         self.config = config
-        self.folder = pathlib.Path(folder).expanduser()
+        self.folder = as_tensorflow_path(folder)
         self.first = first
 
     @cached_property
@@ -361,10 +362,11 @@ class ExperimentStore:
 
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
-        chosen["data"].pop("data_dir")
+        for setting in ("data_dir", "max_pixels"):  # which do not change what is read
+            chosen["data"].pop(setting)
         for setting, before in ADDED.items():  # so that what was made before they came is found again
             section, _, field = setting.partition(".")
-            if section in chosen and chosen[section][field] == before:
+            if section in chosen and chosen[section].get(field, ...) == before:
                 del chosen[section][field]
         chosen |= {"mixed_precision": config.mixed_precision}
         if config.deterministic:
@@ -416,7 +418,7 @@ def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LONGEST]
 
 
 def _digest(content: bytes) -> str:

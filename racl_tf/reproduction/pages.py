@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
 from racl_tf.evaluation import Sweep
-from racl_tf.files import write_json, write_text
+from racl_tf.files import as_path, write_json, write_text
 from racl_tf.reporting import draw_genotype, plot_sweeps
 from racl_tf.reporting.paper_table import Measured, PaperTable
 from racl_tf.reporting.paper_table_plot import plot_paper_table
@@ -35,7 +35,7 @@ from racl_tf.reproduction.paper_tables import (
 from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, WSR, paper_settings
-from racl_tf.tables import markdown_table
+from racl_tf.tables import markdown_table, markdown_text
 
 _LOGGER = logging.getLogger(__name__)
 Figures = dict[tuple[str, str], Measured]
@@ -77,7 +77,7 @@ def reproduce(
     if shard:
         shard.make([part for exhibit in exhibits.values() for part in _parts(exhibit, stores)])
         return []
-    return [make(exhibit, stores, pathlib.Path(folder).expanduser() / name) for name, exhibit in exhibits.items()]
+    return [make(exhibit, stores, as_path(folder) / name) for name, exhibit in exhibits.items()]
 
 
 def _parts(exhibit: Exhibit, stores: Mapping[str, ExperimentStore]) -> list[Callable[[], object]]:
@@ -194,7 +194,8 @@ def _make_drawings(drawings: Drawings, stores: Mapping[str, ExperimentStore], ba
     for index, (title, system) in enumerate(drawings.systems.items()):
         genotype, picture = stores[drawings.dataset].genotype(system), base.with_name(f"{base.name}_{index}.png")
         draw_genotype(genotype, picture)
-        parts += [f"### {title}", f"![{title}]({picture.name})", f"```\n{genotype}\n```"]
+        shown = markdown_text(title)
+        parts += [f"### {shown}", f"![{shown}]({picture.name})", f"```\n{genotype}\n```"]
     _write_page(drawings, parts, stores, base)
     return base.with_suffix(".md")
 
@@ -275,14 +276,14 @@ def _folders(exhibit: Exhibit, dataset: str, store: ExperimentStore) -> Iterable
 
 
 def sizes(store: ExperimentStore) -> str:
-    """Returns the settings that figures depend on: of the data, of search and training, of the threat."""
+    """Returns the settings that figures depend on, in Markdown: of the data, of search and training, of the threat."""
     search, train, attack = store.config.search, store.config.train, store.config.attack
     own = {"cells": train.cells, "channels": train.channels}
     network = " and ".join(f"{size} {name}" for name, size in own.items() if size is not None)
     return (
-        f"{store.config.data.name}: {len(store.data.train)} training and {len(store.data.test)} test images; "
-        f"search with {search.cells} cells of {search.channels} channels for {search.epochs} epochs, batches of "
-        f"{search.batch_size}, learning rates {search.learning_rate:g} of weights and "
+        f"{markdown_text(store.config.data.name)}: {len(store.data.train)} training and {len(store.data.test)} test "
+        f"images; search with {search.cells} cells of {search.channels} channels for {search.epochs} epochs, batches "
+        f"of {search.batch_size}, learning rates {search.learning_rate:g} of weights and "
         f"{search.architecture_learning_rate:g} of the architecture; its constraint, where a row says nothing else, as "
         f"an {search.form} with eta {search.eta:g}, rho {search.rho:g} and a target {_target(search)}; training for "
         f"{train.epochs} epochs, networks of {network or 'their own size'}, defences of {train.attack_steps} steps; "
@@ -293,7 +294,7 @@ def sizes(store: ExperimentStore) -> str:
 def differences(config: ConfigDict) -> str:
     """Returns in which settings of data, threat, search and training a configuration differs from the paper's.
 
-    Empty if in none. The paper's are `paper_settings` with the data set's own values.
+    It is Markdown, empty if in none. The paper's are `paper_settings` with the data set's own values.
     """
     paper = paper_settings()
     paper.update_from_flattened_dict(DATASETS.get(config.data.name, {"data.name": config.data.name}))
@@ -303,7 +304,8 @@ def differences(config: ConfigDict) -> str:
         for name, value in config[section].items()
         if value != paper[section][name] and name != "data_dir"
     ]
-    return f"Settings of {config.data.name} that differ from the paper's: {', '.join(changed)}." if changed else ""
+    text = f"Settings of {config.data.name} that differ from the paper's: {', '.join(changed)}."
+    return markdown_text(text) if changed else ""
 
 
 def _is_wsr(config: ConfigDict) -> bool:

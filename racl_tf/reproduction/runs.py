@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import write_text
+from racl_tf.files import as_path, write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
@@ -30,7 +30,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     for dataset in config.datasets:
         if dataset not in known:
             raise unknown("data set of the reproduction", dataset, known)
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     stores: dict[str, ExperimentStore] = {}
     for dataset in config.datasets:
         first = next(iter(stores.values()), None)
@@ -42,7 +42,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
 
 def run_spread(config: ConfigDict, workdir: str) -> Spread:
     """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`."""
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     spread = train_random_cells(config, folder / file_names.PARTS)
     write_text(folder / file_names.SPREAD_PAGE, str(spread))
     spread.save(folder / file_names.SPREAD)
@@ -54,7 +54,7 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
 
     With `study.jobs` above 1, as many processes make what it needs first.
     """
-    folder = pathlib.Path(workdir).expanduser()
+    folder = as_path(workdir)
     if config.study.jobs > 1:
         in_processes(run_study_share, shards(config, config.study.jobs), workdir)
     outcomes = run_systems(config, folder / file_names.PARTS)
@@ -74,7 +74,7 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
 
 def run_study_share(config: ConfigDict, workdir: str) -> None:
     """Makes the share `study.shard` of what a study needs in `workdir`."""
-    run_systems(config, pathlib.Path(workdir).expanduser() / file_names.PARTS, shard=Shard.parse(config.study.shard))
+    run_systems(config, as_path(workdir) / file_names.PARTS, shard=Shard.parse(config.study.shard))
 
 
 def shards(config: ConfigDict, count: int) -> list[ConfigDict]:
@@ -92,5 +92,5 @@ def _given(named: tuple[str, ...]) -> tuple[System, ...]:
         name, equals, path = text.partition("=")
         if not (name and equals and path) or name in systems:
             raise UsageError(f"Networks are named once each, as NAME=PATH. Received: {', '.join(named)}.")
-        systems[name] = System(name, str(pathlib.Path(path).expanduser()))
+        systems[name] = System(name, str(as_path(path)))
     return tuple(systems.values())

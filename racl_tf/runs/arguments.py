@@ -13,8 +13,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from racl_tf.errors import UsageError, shortened, unknown
+from racl_tf.files import as_path, as_tensorflow_path
 from racl_tf.runs.folder import take_over_settings
-from racl_tf.settings import check_settings
+from racl_tf.settings import check_settings, paper_settings
 from racl_tf.version import __version__
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -93,13 +94,21 @@ def read_arguments(
     settings = _configuration(config if name is None else name)
     if workdir and name is None:
         take_over_settings(settings, workdir, steps)
+    typed: dict[str, str] = {}
+    for setting in filter(_may_be_none, _names_of_settings(settings)):
+        text, others = _taken(f"config.{setting}", rest)
+        if text == "None":  # as --print_config and the docs write it, which ml_collections reads as another type
+            settings.update_from_flattened_dict({setting: None})
+            typed[setting], rest = f"--config.{setting}=None", others
+        elif text is not None:  # the last counts, also after a None
+            rest = [others[0], f"--config.{setting}={text}", *others[1:]]
     default = f"the run's, {config}" if steps else config
     values = _define_flags(settings, rest, description, setting_flags, default=default, has_dry_run=has_dry_run)
     strays = _parse(values, rest, settings, setting_flags)[1:]
     if strays:
         raise UsageError(f"Received arguments that are not flags: {' '.join(strays)}. Write --NAME=VALUE.")
     changed: Mapping[str, Any] = values["config"].override_values  # type: ignore[attr-defined]
-    typed = {name: f"--config.{name}={value}" for name, value in changed.items()}
+    typed |= {name: f"--config.{name}={value}" for name, value in changed.items()}
     for flag, setting_flag in setting_flags.items():
         if (text := values[flag].value) is not None:
             _change(settings, flag, setting_flag, text)
@@ -114,6 +123,7 @@ def read_arguments(
     if not workdir:
         received = "no --workdir, the run's folder" if workdir is None else "--workdir= without a folder"
         raise UsageError(f"Received {received}. Give one, such as --workdir=runs/mine.")
+    as_tensorflow_path(workdir)
     flags.FLAGS.mark_as_parsed()  # with what the command line said of libraries' flags, for these
     verbose = values["verbosity"].present
     if not verbose:
@@ -229,6 +239,9 @@ def _parse(
 
 
 def _change(settings: ConfigDict, flag: str, setting_flag: SettingFlag, text: str) -> None:
+    if text == "None" and _may_be_none(setting_flag.setting) and not setting_flag.change:
+        settings.update_from_flattened_dict({setting_flag.setting: None})
+        return
     try:
         setting_flag.apply(settings, text)
     except (ValueError, ZeroDivisionError, TypeError, OverflowError):
@@ -276,19 +289,37 @@ def _configuration(name: str) -> ConfigDict:
 def _path(base: str) -> pathlib.Path:
     """Returns the path of a configuration's file, given by name or path."""
     if base.endswith(".py"):
-        if not (path := pathlib.Path(base).expanduser()).is_file():
+        if not (path := as_path(base)).is_file():
             raise UsageError(
                 f"There is no configuration file {base!r}. Give an existing path or a name: {', '.join(_names())}."
             )
         return path
     for place in _PLACES:
-        if (path := place / f"{base}.py").is_file():
+        if (path := as_path(place / f"{base}.py")).is_file():
             return path
     raise unknown("configuration", base, _names())
 
 
 def _names() -> list[str]:
     return sorted({path.stem for place in _PLACES for path in place.glob("*.py") if path.stem != "__init__"})
+
+
+_OPTIONAL = tuple(
+    f"{section}.{field}"
+    for section, fields in paper_settings().items()
+    if isinstance(fields, ConfigDict)
+    for field, value in fields.items()
+    if value is None
+)
+
+
+def _may_be_none(setting: str) -> bool:
+    """Returns whether a setting, of one run or by data set, has no value by default."""
+    return setting.endswith(_OPTIONAL)
+
+
+def _names_of_settings(config: ConfigDict) -> list[str]:
+    return [line.partition("=")[0] for line in _lines(config, "")]
 
 
 def _lines(config: ConfigDict, prefix: str = "--config.") -> Iterator[str]:

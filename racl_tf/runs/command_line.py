@@ -34,6 +34,8 @@ _DISK = (
     errno.EPERM,
     errno.EIO,
     errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
     errno.ENAMETOOLONG,
 )
 
@@ -121,7 +123,8 @@ def _end_with(message: str) -> NoReturn:
 def _of_the_disk(error: Exception) -> str | None:
     """Returns what is wrong with a disk, a folder or its permissions, also where TensorFlow says so; else None."""
     if isinstance(error, OSError) and error.errno in _DISK:
-        return f"{error.strerror}: {error.filename!r}" if error.filename else str(error.strerror)
+        where = "" if error.filename is None else f" {str(error.filename)!r}"
+        return f"Cannot read or write{where}: {error.strerror}"
     if type(error).__module__ == "tensorflow.python.framework.errors_impl":
         text = " ".join(str(error).split())
         return shortened(text, 400) if any(os.strerror(number) in text for number in _DISK) else None

@@ -18,15 +18,29 @@ from racl_tf.training.checkpoints import Position
 def load_data(config: ConfigDict) -> Dataset:
     """Returns the data set of a configuration; the last two are kept, for the steps that follow."""
     data = config.data
-    return _load(data.name, data.data_dir, data.train_size, data.test_size, data.image_size, config.seed)
+    return _load(
+        data.name, data.data_dir, data.train_size, data.test_size, data.image_size, config.seed, data.max_pixels
+    )
 
 
 @functools.lru_cache(maxsize=2)
 def _load(
-    name: str, data_dir: str | None, train_size: int | None, test_size: int | None, image_size: int | None, seed: int
+    name: str,
+    data_dir: str | None,
+    train_size: int | None,
+    test_size: int | None,
+    image_size: int | None,
+    seed: int,
+    max_pixels: int,
 ) -> Dataset:
     return load_dataset(
-        name, data_dir=data_dir, train_size=train_size, test_size=test_size, image_size=image_size, seed=seed
+        name,
+        data_dir=data_dir,
+        train_size=train_size,
+        test_size=test_size,
+        image_size=image_size,
+        seed=seed,
+        max_pixels=max_pixels,
     )
 
 

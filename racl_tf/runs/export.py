@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.export import export_saved_model, holds_weights, verify_saved_model
+from racl_tf.files import as_tensorflow_path
 from racl_tf.networks.loading import load_network
 from racl_tf.runs.common import load_data
 from racl_tf.runs.folder import network_path
@@ -26,7 +27,7 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     Raises:
         UsageError: there is no finished network, the folder holds the export of another one, or logits differ.
     """
-    network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / file_names.SAVED_MODEL
+    network, path = load_network(network_path(workdir)), as_tensorflow_path(workdir) / file_names.SAVED_MODEL
     dataset = load_data(config)
     compared = min(len(dataset.test), _COMPARED)
     _LOGGER.info(

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
-from racl_tf.files import read_json, write_json
+from racl_tf.files import as_path, as_tensorflow_path, read_json, write_json
 from racl_tf.folder_lock import LOCK, WRITER, FolderLock
 from racl_tf.settings import ADDED, paper_settings
 from racl_tf.version import run_versions
@@ -39,7 +39,7 @@ class StepFolder:
     """
 
     def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
-        self.path = pathlib.Path(workdir).expanduser() / step
+        self.path = as_tensorflow_path(workdir) / step
         self._run_settings = {name: _plain(value) for name, value in config.items()}
         self._settings = {name: self._run_settings[name] for name in (*_ALWAYS, *sections)}
         self._check()
@@ -139,7 +139,7 @@ def take_over_settings(config: ConfigDict, workdir: str, steps: Sequence[str]) -
         UsageError: a step's config.json does not hold such settings.
     """
     for folder in ("", *steps) if steps else ():
-        path = pathlib.Path(workdir).expanduser() / folder / file_names.CONFIG
+        path = as_path(workdir) / folder / file_names.CONFIG
         if path.is_file():
             before = _read_settings(path)
             old = {name: value for name, value in ADDED.items() if name.partition(".")[0] in before}
@@ -189,7 +189,11 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
         names = {key: f"{name}.{key}" if name else key for key in keys}
         parts = (_differences(before.get(key, _ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
-    return [] if before == now or name == "data.data_dir" else [f"{name} was {before!r} and is {now!r}"]
+    return (
+        []
+        if before == now or name in ("data.data_dir", "data.max_pixels")
+        else [f"{name} was {before!r} and is {now!r}"]
+    )
 
 
 def network_path(workdir: str) -> pathlib.Path:
@@ -198,7 +202,7 @@ def network_path(workdir: str) -> pathlib.Path:
     Raises:
         UsageError: there is none, or the training is not finished.
     """
-    path = pathlib.Path(workdir).expanduser() / file_names.TRAIN / file_names.BEST_NETWORK
+    path = as_path(workdir) / file_names.TRAIN / file_names.BEST_NETWORK
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
     if not (path.parent / file_names.FINISHED).exists():

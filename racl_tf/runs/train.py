@@ -18,7 +18,7 @@ from racl_tf.data import (
 from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.chance import chance_level
-from racl_tf.files import write_json
+from racl_tf.files import as_path, write_json
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.registry import make_network, network_options
@@ -190,7 +190,7 @@ def network_to_train(config: ConfigDict, workdir: str) -> str | Genotype:
     name = config.train.network
     if name and not name.lower().endswith(".json"):
         return name
-    path = pathlib.Path(name or pathlib.Path(workdir) / file_names.SEARCH / file_names.GENOTYPE).expanduser()
+    path = as_path(name or pathlib.Path(workdir) / file_names.SEARCH / file_names.GENOTYPE)
     if not name and not path.exists():
         raise UsageError(
             f"There is no searched genotype {str(path)!r}. Run racl-search with this --workdir first, or name a "

@@ -5,13 +5,13 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import write_text
+from racl_tf.files import read_text, write_text
 from racl_tf.space.operations import CANDIDATES, INPUTS, PUBLISHED_OPERATIONS
 
+_MOST_BYTES = 2**20  # of a genotype's file, more than 10,000 edges take
 _ALLOWED = CANDIDATES + PUBLISHED_OPERATIONS
 
 
@@ -131,9 +131,14 @@ class Genotype:
             UsageError: the text is not JSON, does not conform to `genotype.schema.json`, or a cell is not valid.
         """
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return cls._from_content(json.loads(text))
+        except UsageError:
+            raise
+        except (ValueError, RecursionError) as error:  # too long a number, or too deep a nesting, is one of these
             raise UsageError(f"A genotype must be JSON. Received text that is not: {error}.") from None
+
+    @classmethod
+    def _from_content(cls, content: Any) -> Self:
         _check_keys("A genotype", content, required=("normal", "reduce"), optional=("name",))
         for kind in ("normal", "reduce"):
             _check_keys(f"{kind} cell", content[kind], required=("nodes", "concat"))
@@ -154,11 +159,11 @@ class Genotype:
             UsageError: the file cannot be read, or what it holds is not a valid genotype.
         """
         try:
-            return cls.from_json(Path(path).expanduser().read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"Cannot read a genotype from {os.fspath(path)!r}: {error}.") from None
+            return cls.from_json(read_text(path, _MOST_BYTES))
         except UsageError as error:
             raise UsageError(f"In {os.fspath(path)!r}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"Cannot read a genotype from {os.fspath(path)!r}: {error}.") from None
 
 
 def _is_node(value: object) -> bool:
@@ -199,29 +204,33 @@ def _parse_cell(kind: str, text: str) -> Cell:
     if not cell:
         raise UsageError(f"{kind} cell: expected 'edges | edges | ... -> concat nodes'. Received: {text.strip()!r}.")
     nodes = [[_parse_edge(kind, word) for word in node.split()] for node in cell[1].split("|")]
-    return _cell(kind, nodes, _parse_range(kind, cell[2]))
+    return _cell(kind, nodes, _parse_range(kind, cell[2], last=INPUTS + len(nodes) - 1))
 
 
 def _parse_edge(kind: str, word: str) -> Edge:
-    edge = re.fullmatch(r"(\w+)<-(\d+)", word)
+    edge = re.fullmatch(r"(\w+)<-([0-9]{1,9})", word)
     if not edge:
         raise UsageError(f"{kind} cell: expected an edge as 'operation<-source'. Received: {word!r}.")
     return Edge(edge[1], int(edge[2]))
 
 
-def _parse_range(kind: str, text: str) -> list[int]:
+def _parse_range(kind: str, text: str, *, last: int) -> list[int]:
+    """Returns the nodes of '2-5' or '3,4,6', of which none may be beyond the cell's last."""
     nodes: list[int] = []
     for part in text.split(","):
-        bounds = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not bounds:
-            raise UsageError(f"{kind} cell: expected `concat` nodes as '2-5' or '3,4,6'. Received: {text!r}.")
+        bounds = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
+        if not bounds or int(bounds[2] or bounds[1]) > last:
+            raise UsageError(
+                f"{kind} cell: expected `concat` nodes as '2-5' or '3,4,6', at most {last} here. Received: {text!r}."
+            )
         nodes += range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1)
     return nodes
 
 
 def _format_range(nodes: tuple[int, ...]) -> str:
-    starts = [node for node in nodes if node - 1 not in nodes]
-    ends = [node for node in nodes if node + 1 not in nodes]
+    all_nodes = set(nodes)
+    starts = [node for node in nodes if node - 1 not in all_nodes]
+    ends = [node for node in nodes if node + 1 not in all_nodes]
     return ",".join(f"{start}-{end}" if start < end else f"{start}" for start, end in zip(starts, ends, strict=True))
 
 

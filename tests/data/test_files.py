@@ -1,3 +1,5 @@
+import os
+import socket
 import warnings
 
 import numpy as np
@@ -5,7 +7,9 @@ import pytest
 from PIL import Image
 
 from racl_tf.data import load_dataset
+from racl_tf.data.files import MAX_PIXELS
 from racl_tf.errors import UsageError
+from racl_tf.settings import paper_settings
 
 
 def save(path, pixels) -> None:
@@ -181,6 +185,57 @@ def test_sixteen_bit_images_are_refused_as_they_would_be_clipped(classes) -> Non
         load_dataset(str(classes))
 
 
+def test_a_grey_image_of_sixteen_bits_is_refused_among_colours_too(classes) -> None:
+    """Pillow would make it white, wherever in the folder it lies."""
+    save(classes / "cat" / "00.png", np.full((3, 2, 3), [1, 2, 3]))
+    Image.fromarray(np.full((3, 2), 40_000, np.uint16)).save(classes / "dog" / "deep.png")
+    with pytest.raises(UsageError, match=r"8-bit.*I;16.*deep\.png"):
+        load_dataset(str(classes))
+
+
+def test_all_images_that_cannot_be_used_are_counted_and_named(classes) -> None:
+    whole = (classes / "dog" / "01.png").read_bytes()
+    for number in range(7):
+        (classes / "dog" / f"{number:02}.png").write_bytes(whole[: 30 + number])
+    with pytest.raises(UsageError, match=r"^7 of 15 images in ") as caught:
+        load_dataset(str(classes))
+    names = "dog/00.png, dog/01.png, dog/02.png, dog/03.png, dog/04.png, 2 more. The first: Cannot read the image"
+    assert names in str(caught.value)
+
+
+def test_no_program_is_started_to_read_an_image(classes, monkeypatch) -> None:
+    """EPS is decoded by Ghostscript, whatever the file is called."""
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program is started"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")
+    Image.new("RGB", (2, 3)).save(classes / "dog" / "drawing.png", "EPS")
+    with pytest.raises(UsageError, match=r"Cannot read the image .*drawing\.png"):
+        load_dataset(str(classes))
+    (classes / "dog" / "drawing.png").rename(classes / "dog" / "drawing.eps")
+    with pytest.warns(UserWarning, match=r"left out .*dog/drawing\.eps"):
+        load_dataset(str(classes))
+
+
+def test_what_is_no_file_is_left_out_and_nothing_waits_for_it(classes, monkeypatch) -> None:
+    monkeypatch.chdir(classes / "dog")  # as paths of sockets must be short
+    os.mkfifo(classes / "dog" / "pipe.png")
+    os.mkfifo(classes / "queue")
+    (classes / "dog" / "device.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        with pytest.warns(UserWarning, match="4 entries of .*dog/device.png, dog/pipe.png, dog/socket.png, queue"):
+            assert len(load_dataset(classes).train) == 12
+
+
+@pytest.mark.parametrize("limit", [5, 3])
+def test_images_of_too_many_pixels_are_refused_before_they_are_decoded(classes, limit, monkeypatch) -> None:
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("it is decoded"))
+    with pytest.raises(UsageError, match=rf"15 images .*more than {limit} pixels.*data\.max_pixels"):
+        load_dataset(classes, max_pixels=limit)
+    monkeypatch.undo()
+    assert load_dataset(classes, max_pixels=6).input_shape == (3, 2, 1)
+    assert Image.MAX_IMAGE_PIXELS == MAX_PIXELS == paper_settings().data.max_pixels
+
+
 def arrays(count, classes=2):
     x = np.random.default_rng(0).integers(0, 256, (count, 3, 3, 1), np.uint8)
     return x, np.arange(count) % classes
@@ -215,6 +270,14 @@ def test_an_archive_without_test_images_holds_a_fifth_out(tmp_path) -> None:
         ({"x": arrays(4)[0], "y": np.array([0, 1, 2**32, 1], np.uint64)}, "within 32 bits"),
         ({"x": arrays(4)[0], "y": np.array([0, 1, 2**31, 1], np.uint32)}, "within 32 bits"),
         ({"x": arrays(4)[0] * 2.0, "y": arrays(4)[1]}, r"in \[0, 1\]"),
+        (
+            {"x": arrays(4)[0], "y": np.array([0, 1, 2**31 - 1, 1])},
+            "up to 2147483647, which are more classes than its 4",
+        ),
+        (
+            {"x": arrays(4)[0], "y": arrays(4)[1], "x_test": arrays(4)[0], "y_test": np.array([0, 2, 9, 9])},
+            r"y_test of .* has classes that y lacks: 2, 9\. Drop",
+        ),
     ],
 )
 def test_archives_that_hold_no_dataset_are_refused(tmp_path, held, message) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,36 @@ def test_training_and_test_images_must_have_one_shape() -> None:
     wide = np.zeros((1, 2, 3, 1), np.uint8)
     with pytest.raises(UsageError, match=r"\(2, 2, 1\) and \(2, 3, 1\)"):
         Dataset("odd", ImageSet(grey(1), labels(0)), ImageSet(wide, labels(0)), ("a",))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_mean_and_std_are_numpys_whatever_the_number_of_images(dtype, channels) -> None:
+    """They are summed by parts of 256 images, of which the last may be smaller."""
+    rng = np.random.default_rng(0)
+    for count in (1, 255, 256, 257, 1000):
+        noise = rng.random((count, 4, 5, channels)) ** 3
+        x = (255 * noise).astype(dtype) if dtype == np.uint8 else noise.astype(dtype)
+        train = ImageSet(x, np.zeros(count, np.int32))
+        dataset = Dataset("noise", train, train.take([0]), ("only",))
+        exact = x / np.float64(255) if dtype == np.uint8 else x.astype(np.float64)
+        np.testing.assert_allclose(dataset.mean, exact.mean(axis=(0, 1, 2)), rtol=1e-13)
+        np.testing.assert_allclose(dataset.std, exact.std(axis=(0, 1, 2)), rtol=1e-13)
+
+
+def test_a_part_is_what_take_returns_and_shares_the_images() -> None:
+    rng = np.random.default_rng(0)
+    whole = ImageSet(rng.random((9, 2, 3, 1), np.float32), labels(*range(9)), tuple("abcdefghi"))
+    for rows in ([0, 3, 3, 8], np.arange(9)):
+        part, taken = whole.part(rows).part([1, 0, 2]), whole.take(rows).take([1, 0, 2])
+        assert (part.files, part.shape, part.dtype, len(part)) == (taken.files, taken.shape, taken.dtype, 3)
+        np.testing.assert_array_equal(part.y, taken.y)
+        np.testing.assert_array_equal(part.images(), taken.images())
+        np.testing.assert_array_equal(part.stored([2, 0]), taken.x[[2, 0]])
+        np.testing.assert_array_equal(part.take([1]).x, taken.take([1]).x)
+        assert "x" not in vars(part), "nothing is copied until it is asked for"
+        np.testing.assert_array_equal(part.x, taken.x)
+    with pytest.raises(UsageError, match="at least one image"):
+        whole.part([])
+    with pytest.raises(FrozenInstanceError):
+        part.y = whole.y  # type: ignore[misc]

@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 from racl_tf.data import Augmentation, ImageSet, augment, batches, search_batches, steps_per_epoch
+from racl_tf.data.image_set import aligned
+from racl_tf.data.pipeline import _shared
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
 
@@ -142,3 +144,18 @@ def test_another_process_with_two_replicas_receives_the_same_batches() -> None:
 
 if __name__ == "__main__":
     print(distributed_digest())
+
+
+@pytest.mark.parametrize("offset", [0, 16, 1])
+def test_streams_share_the_images_and_are_right_wherever_these_lie(offset) -> None:
+    """Memory that TensorFlow cannot share is copied, once for all parts of a set."""
+    memory = aligned((offset + 20 * 12,), np.dtype(np.uint8))
+    memory[:] = np.random.default_rng(0).integers(0, 256, memory.shape)
+    whole = ImageSet(memory[offset:].reshape(20, 2, 2, 3), np.arange(20, dtype=np.int32))
+    part = whole.part(np.arange(3, 17))
+    for data in (whole, part, part.take(np.arange(14))):
+        x, y = next(iter(batches(data, 5, seed=0)))
+        np.testing.assert_array_equal(x, whole.images(y.numpy()))
+    shares = [np.shares_memory(np.from_dlpack(_shared(data.root)), memory) for data in (whole, part)]
+    assert shares == [offset == 0] * 2
+    assert _shared(whole) is _shared(part.root)

@@ -42,7 +42,7 @@ def test_impossible_sizes_are_refused(image_size) -> None:
 
 def test_images_of_several_shapes_need_a_size() -> None:
     with pytest.raises(UsageError, match=r"\(2, 2, 1\) and \(2, 3, 1\).*Pass image_size"):
-        stack([np.zeros((2, 2, 1)), np.zeros((2, 2, 1)), np.zeros((2, 3, 1))])
+        stack([np.zeros((2, 2, 1)), np.zeros((2, 2, 1)), np.zeros((2, 3, 1))], 3)
 
 
 def test_neighbours_of_one_shape_are_resized_together() -> None:

@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from racl_tf.errors import UsageError
 from racl_tf.evaluation import evaluate, load_classifier
 from racl_tf.export import export_saved_model
 from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.loading import load_network
 
 LAYERS = keras.layers
 
@@ -86,11 +88,42 @@ def test_what_is_no_model_is_refused(tmp_path) -> None:
         load_classifier(tmp_path / "text.keras")
 
 
-def test_a_lambda_layer_is_not_executed(tmp_path) -> None:
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_lambda_layer_is_not_executed(suffix, tmp_path) -> None:
     model = keras.Sequential([keras.Input((4,)), LAYERS.Lambda(lambda x: x * 2)])
-    model.save(tmp_path / "lambda.keras")
+    model.save(tmp_path / f"lambda.{suffix}")
     with pytest.raises(UsageError, match=r"cannot be loaded.*[Ll]ambda"):
-        load_classifier(tmp_path / "lambda.keras")
+        load_classifier(tmp_path / f"lambda.{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("part", "size"), [("config.json", 2**26), ("metadata.json", 2**26), ("model.weights.h5", 2**30)]
+)
+def test_an_archive_that_unpacks_to_fill_the_memory_is_not_unpacked(part, size, tmp_path, monkeypatch) -> None:
+    ours().save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in parts.items():
+            with archive.open(name, "w") as file:
+                file.write(content)
+                for _ in range(size // 2**24 if name == part else 0):
+                    file.write(b" " * 2**24)
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("it is unpacked"))
+    with pytest.raises(UsageError, match=r"bomb\.keras' unpacks to \d+ bytes"):
+        load_classifier(tmp_path / "bomb.keras")
+
+
+def test_an_archive_may_be_packed(tmp_path) -> None:
+    model = ours()
+    model.save(tmp_path / "model.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "model.keras") as archive,
+        zipfile.ZipFile(tmp_path / "packed.keras", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    assert len(load_network(tmp_path / "packed.keras").weights) == len(model.weights)
 
 
 @pytest.mark.parametrize(

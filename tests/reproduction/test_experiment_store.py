@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -441,3 +442,15 @@ def test_a_model_of_another_data_set_is_found_by_the_check(
     keras.Sequential(layers()).save(tmp_path / "other.keras")
     with pytest.raises(UsageError, match=f"^mine: .*{message}"):
         store.check([System("mine", f"{tmp_path}/other.keras")])
+
+
+@pytest.mark.parametrize("name", ["../../out", "/etc/x", "a/../../b", "..", "[x]*?", "\0", "x" * 250])
+def test_no_name_leads_out_of_the_folder_or_is_too_long(name: str, tmp_path: pathlib.Path) -> None:
+    config = paper_settings()
+    config.data.name = name
+    store = ExperimentStore(config, tmp_path)
+    store.__dict__["_data_content"] = ()
+    for system in (System(name, ""), System(name, "resnet18", {"train.defence": name})):
+        for folder in (store.network_folder(system), store.search_folder(System(name))):
+            assert folder.parent.parent == tmp_path
+            assert re.fullmatch(r"[a-z0-9_-]{1,200}", folder.name)

@@ -19,7 +19,7 @@ from racl_tf.files import write_json, write_table
 from racl_tf.reporting.paper_table import PaperTable
 from racl_tf.reproduction import pages
 from racl_tf.reproduction.experiment_store import ExperimentStore
-from racl_tf.reproduction.pages import make, notes_of, reproduce, sizes
+from racl_tf.reproduction.pages import differences, make, notes_of, reproduce, sizes
 from racl_tf.reproduction.paper_tables import CLEAN, EXHIBITS, PARAMETERS
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, WSR, paper_settings
@@ -355,3 +355,12 @@ def test_a_name_that_only_the_paper_has_is_free(tmp_path: pathlib.Path, drawn: l
     (cell,) = (cell for cell in cells if (cell["row"], cell["column"]) == ("RobNet-medium", "AT: PGD-20"))
     assert cell["published"] == 49.13
     assert cell["measured"]["value"] == pytest.approx(count("RobNet-medium pgd", "pgd20"))
+
+
+def test_notes_show_a_data_set_letter_by_letter() -> None:
+    config = paper_settings()
+    config.data.name, config.train.epochs = "runs/<b>*x*</b>", 3
+    store: Any = SimpleNamespace(config=config, data=sizes_alone())
+    for text in (sizes(store), differences(config)):
+        assert "runs/&#60;b>&#42;x&#42;&#60;/b>" in text
+        assert "<b>" not in text

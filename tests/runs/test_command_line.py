@@ -1,5 +1,7 @@
 """The programs as a user starts them: help, and mistakes that end in one paragraph and status 1."""
 
+import errno
+import os
 import pathlib
 import re
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 import racl_tf
+from racl_tf.runs.command_line import run_program
 from racl_tf.runs.folder import StepFolder
 from racl_tf.settings import paper_settings
 
@@ -39,8 +42,34 @@ def test_printed_settings_are_those_of_the_command_line_and_can_be_given_again(c
     lines = printed.stdout.splitlines()
     assert changed in lines
     assert "--config.evaluate.attacks=('fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100')" in lines
-    given = [line for line in lines if not line.endswith("=None")]
-    assert call("search", "--config=digits", *given, "--print_config").stdout == printed.stdout
+    assert "--config.data.test_size=None" in lines
+    assert call("search", "--config=digits", *lines, "--print_config").stdout == printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--config.data.test_size=None"], "None"),
+        (["--config.data.test_size", "None"], "None"),
+        (["--config.data.test_size=5", "--config.data.test_size=None"], "None"),
+        (["--config.data.test_size=None", "--config.data.test_size=5"], "5"),
+        (["--images=None"], "None"),
+        ([], "1000"),
+    ],
+)
+def test_none_is_given_as_the_default_is_written(call: Run, given: list[str], expected: str) -> None:
+    lines = call("evaluate", "--config=cifar10:cpu", "--print_config", *given).stdout.splitlines()
+    assert f"--config.data.test_size={expected}" in lines
+
+
+def test_none_is_given_by_data_set_too_and_to_no_other_setting(call: Run, tmp_path: pathlib.Path) -> None:
+    lines = call(
+        "reproduce", "--config=reproduction:cpu", "--config.mnist.data.train_size=None", "--print_config"
+    ).stdout
+    assert "--config.mnist.data.train_size=None" in lines.splitlines()
+    refused = call("search", "--config=digits", f"--workdir={tmp_path}/run", "--config.search.epochs=None")
+    assert refused.returncode == 1
+    assert "None" in refused.stderr
 
 
 def test_a_run_without_a_folder_is_refused(call: Run) -> None:
@@ -144,6 +173,46 @@ def test_a_configuration_that_is_no_python_is_said(call: Run, tmp_path: pathlib.
     (tmp_path / "mine.py").write_text("def get_config(:\n")
     result = call("search", f"--workdir={tmp_path}/run", f"--config={tmp_path}/mine.py")
     assert_one_paragraph(result, "mine.py' is not a configuration: line 1")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--workdir=~nobody-at-all/run",
+        f"--workdir={'x' * 300}",
+        "--workdir=run\udcff",
+        "--workdir=runs [1]",
+        f"--config={'x' * 300}",
+        "--config=~nobody-at-all/mine.py",
+    ],
+)
+def test_what_cannot_be_a_path_is_one_paragraph(call: Run, argument: str) -> None:
+    assert_one_paragraph(call("search", "--config=digits", "--workdir=run", argument), "")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_what_the_system_refuses_is_one_paragraph(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    """Of a run's folder that may not be read, or an export to a full disk, say."""
+
+    def step(*_: object) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "saved_model"))
+
+    monkeypatch.setattr(sys, "argv", ["step", "--config=digits", f"--workdir={tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        run_program(step, "")
+    result = subprocess.CompletedProcess([], int(ended.value.code or 0), *capsys.readouterr())
+    assert_one_paragraph(result, f"Cannot read or write '{tmp_path / 'saved_model'}': {os.strerror(number)}.")
+
+
+def test_other_errors_of_the_system_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object) -> None:
+        raise OSError("a defect")
+
+    monkeypatch.setattr(sys, "argv", ["step", "--config=digits", "--workdir=run"])
+    with pytest.raises(OSError, match="a defect"):
+        run_program(step, "")
 
 
 _SWALLOWED = """

@@ -3,6 +3,9 @@
 import copy
 import importlib.resources
 import json
+import os
+import pathlib
+import time
 from typing import Any
 
 import jsonschema
@@ -165,3 +168,53 @@ def test_a_file_that_holds_no_genotype_is_named(tmp_path) -> None:
     path.write_text("{normal")
     with pytest.raises(UsageError, match=r"broken.json.* must be JSON.*line 1 column 2"):
         Genotype.load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        *('{"normal": {"nodes": %s, "concat": [2]}, "reduce": 1}' % ("[" * d + "]" * d) for d in (50, 300, 900, 980)),
+        '{"normal": {"nodes": [[["skip_connect", %s]]], "concat": [2]}, "reduce": 1}' % ("9" * 5000),
+        '{"normal": {"nodes": [[["skip_connect", %s]]], "concat": [2]}, "reduce": 1}' % ("9" * 4299),
+        '{"normal": {"nodes": [[["skip_connect", 0]]], "concat": [1e999]}, "reduce": 1}',
+        "9" * 2**21,
+    ],
+    ids=lambda text: f"{text[:20]} {len(text)}",
+)
+def test_json_made_to_break_its_reader_is_refused_at_once(text: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "genotype.json").write_text(text)
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"genotype\.json"):
+        Genotype.load(tmp_path / "genotype.json")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "normal",
+    [
+        "skip_connect<-0 -> concat 2-99999999999",
+        "skip_connect<-0 -> concat 2-999999999",
+        f"skip_connect<-0 -> concat {'9' * 5000}",
+        f"skip_connect<-{'9' * 5000} -> concat 2",
+        "skip_connect<-0 -> concat ٢",
+    ],
+    ids=lambda text: text[:40],
+)
+def test_text_made_to_break_its_reader_is_refused_at_once(normal: str) -> None:
+    with pytest.raises(UsageError, match="normal cell: expected"):
+        Genotype.from_text(f"normal: {normal} reduce: skip_connect<-0 -> concat 2")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "pipe"])
+def test_what_is_no_file_is_not_read(path: str, tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="it is not a file"):
+        Genotype.load(tmp_path / path)
+
+
+def test_a_large_genotype_is_written_and_read_in_no_time() -> None:
+    cell = Cell([[("skip_connect", 0)]] * 20_000, range(2, 20_002))
+    began = time.monotonic()
+    assert Genotype.from_text(str(Genotype(cell, cell))) == Genotype.from_json(Genotype(cell, cell).to_json())
+    assert time.monotonic() - began < 5
