@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from racl_tf import file_names
 from racl_tf.runs.command_line import run_viewer
 
 
@@ -20,7 +21,9 @@ def define(parser: argparse.ArgumentParser) -> None:
         metavar="WORKDIR",
         help="the folder of a run, of one of its steps, or of several runs; more than one are shown side by side",
     )
-    parser.add_argument("--out", metavar="FILE", help="the file to write; by default report.html in the first WORKDIR")
+    parser.add_argument(
+        "--out", metavar="FILE", help=f"the file to write; by default {file_names.REPORT} in the first WORKDIR"
+    )
 
 
 def run() -> None:

@@ -23,11 +23,13 @@ class Outcome(NamedTuple):
         image: its index.
         run: the number of the run, from 0.
         steps: after how many steps an adversarial image was found, or `NOT_FOUND`.
+        adversarial: that image, float32 (H, W, C), where it was asked for.
     """
 
     image: int
     run: int
     steps: int
+    adversarial: np.ndarray | None = None
 
 
 class Batch(NamedTuple):
@@ -45,7 +47,7 @@ class Batch(NamedTuple):
 
 
 def run_attack(
-    task: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int
+    task: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int, keep_images: bool = False
 ) -> Iterator[tuple[list[Outcome], int]]:
     """Runs an attack on images until for each an adversarial image is found or all runs are made; yields as it goes.
 
@@ -58,6 +60,7 @@ def run_attack(
         attack: not targeted.
         pending: indices of images, each with the run to begin with (0 for an image not attacked before).
         seed: of the noise, which depends on it, the image's index and the run alone.
+        keep_images: whether outcomes hold the adversarial images.
 
     Yields:
         The outcomes that are new, one for each finished run, and the number of steps made in runs that are not.
@@ -83,6 +86,9 @@ def run_attack(
             Outcome(int(rows[row, 0]), int(rows[row, 1]), int(count[row]) if is_adversarial[row] else NOT_FOUND)
             for row in fresh_ends
         ]
+        if keep_images:
+            shown = {int(rows[row, 0]): state.adversarial[row].numpy() for row in fresh_ends if is_adversarial[row]}
+            outcomes = [end._replace(adversarial=shown.get(end.image)) for end in outcomes]
         yield outcomes, int(count[~finished].sum())
         queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
         rows[finished] = -1

@@ -142,7 +142,7 @@ def render_report(runs: Sequence[RunRecord]) -> str:
     loader = jinja2.PackageLoader("racl_tf.reporting", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template("page.html.jinja").render(
         mark=Markup(MARK),
         title=" and ".join(run.title for run in runs) if len(runs) < 3 else f"{len(runs)} runs",
         sections=sections,

@@ -29,7 +29,7 @@ def run_report(workdirs: Sequence[str], out: str | None = None) -> pathlib.Path:
     try:
         write_text(path, render_report(runs))
     except OSError as error:
-        raise UsageError(f"The report cannot be written: {error}. Give another file: --out=report.html.") from None
+        raise UsageError(f"The report cannot be written: {error}. Give another file by --out.") from None
     return path
 
 
