@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 WIDTH = 340.0  # of every chart, so that letters have their size on a narrow screen
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 16.0, 10.0, 34.0
 _MOST_POINTS = 300  # of a line, the double where neighbours are drawn as their least and their largest
 EPOCH = "epoch"  # the label of an axis that is marked at whole numbers
 COLORS = 8
@@ -64,6 +64,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     percent: bool = False,
     zero: bool = False,
+    powers: bool = False,
     shaded: tuple[float, float] | None = None,
     note: str = "",
 ) -> Figure | None:
@@ -76,6 +77,7 @@ def line_chart(
         y_range: of the other axis; as wide as the curves are if not given.
         percent: whether values are shares that are written in percent.
         zero: whether a line is drawn at 0.
+        powers: whether x is the logarithm, to the base 10, of what is written along the axis.
         shaded: a range of x that has a ground of its own.
         note: below the chart.
     """
@@ -95,7 +97,7 @@ def line_chart(
         parts.append(
             f'<rect class="shade" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{frame.high}"/>'
         )
-    parts += frame.axes(x_label, percent=percent)
+    parts += frame.axes(x_label, percent=percent, powers=powers)
     if zero:
         parts.append(f'<path class="zero" d="M{_LEFT} {frame.y(0):.1f}H{WIDTH - _RIGHT}"/>')
     for line in lines:
@@ -156,7 +158,7 @@ def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]], 
         rows: of each a label, the share and the ends of its interval, all in [0, 1].
         note: below the chart.
     """
-    step, left = 34.0, 12.0
+    step, left = 34.0, 18.0
     height = step * len(rows) + 30
     place = lambda share: left + (WIDTH - 2 * left) * share  # noqa: E731
     parts = [
@@ -323,7 +325,9 @@ class _Frame(NamedTuple):
             begun = bool(math.isfinite(b))
         return "".join(words)
 
-    def axes(self, x_label: str, *, percent: bool, vertical: bool = True, horizontal: bool = True) -> list[str]:
+    def axes(
+        self, x_label: str, *, percent: bool, powers: bool = False, vertical: bool = True, horizontal: bool = True
+    ) -> list[str]:
         parts = []
         floor = self.height - _BOTTOM
         for tick in ticks(self.y_low, self.y_high, 5) if vertical else ():
@@ -332,11 +336,13 @@ class _Frame(NamedTuple):
                 f'<path class="grid" d="M{_LEFT} {self.y(tick):.1f}H{WIDTH - _RIGHT}"/>'
                 f'<text class="tick" text-anchor="end" x="{_LEFT - 5}" y="{self.y(tick) + 4:.1f}">{text}</text>'
             )
-        across = [tick for tick in ticks(self.x_low, self.x_high, 6) if x_label != EPOCH or tick == int(tick)]
+        across = [
+            tick for tick in ticks(self.x_low, self.x_high, 6) if tick == int(tick) or not (powers or x_label == EPOCH)
+        ]
         for tick in across if horizontal else ():
             parts.append(
                 f'<text class="tick" text-anchor="middle" x="{self.x(tick):.1f}" y="{floor + 15:.1f}">'
-                f"{_number(tick)}</text>"
+                f"{_number(10**tick if powers else tick)}</text>"
             )
         parts.append(f'<path class="axis" d="M{_LEFT} {floor:.1f}H{WIDTH - _RIGHT}"/>')
         middle = (_LEFT + WIDTH - _RIGHT) / 2
@@ -353,11 +359,12 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     >>> ticks(0, 54, 6)
     [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
     """
-    raw = (high - low) / max(most - 1, 1)
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * unit for factor in (1, 2, 5, 10, 20) if (high - low) / (factor * unit) <= most)
-    first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    unit = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (unit, 2 * unit, 5 * unit, 10 * unit, 20 * unit):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
+    return [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
 
 
 def _number(value: float) -> str:

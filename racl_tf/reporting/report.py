@@ -530,7 +530,7 @@ def _masking(run: RunRecord) -> Iterable[Table]:
 def _sweeps(run: RunRecord) -> Iterable[Figure | None]:
     record = run.json(file_names.SWEEP, file_names.RESULTS)
     curves = {name: value for name, value in (record or {}).items() if isinstance(value, dict) and "rows" in value}
-    for over, label in (("eps", "radius of the ball"), ("steps", "steps of the attack, log 10")):
+    for over, label in (("eps", "radius of the ball"), ("steps", "steps of the attack")):
         lines = []
         for color, (name, curve) in enumerate((name, curve) for name, curve in curves.items() if curve["over"] == over):
             rows = curve["rows"]
@@ -539,7 +539,9 @@ def _sweeps(run: RunRecord) -> Iterable[Figure | None]:
             for end in ("low", "high"):
                 lines.append(Line(f"{name}, 95% interval", x, np.array([row[end] for row in rows], float), color, True))
             lines.append(Line(name, x, np.array([row["accuracy"] for row in rows], float), color))
-        figure = line_chart(f"Robust accuracy over {over}", lines, x_label=label, percent=True, y_range=(0, 1))
+        figure = line_chart(
+            f"Robust accuracy over {over}", lines, x_label=label, percent=True, y_range=(0, 1), powers=over == "steps"
+        )
         if figure is not None:
             yield figure._replace(legend=tuple(dict.fromkeys(figure.legend)))
 
@@ -553,7 +555,7 @@ def _transfer(run: RunRecord) -> Iterable[Table]:
 def _settings(run: RunRecord) -> Iterable[Table]:
     paper = dict(flat(json.loads(json.dumps(paper_settings().to_dict()))))
     rows = tuple(
-        (name, _text(value), _text(paper[name]) if name in paper else "")
+        (name, _text(name, value), _text(name, paper[name]) if name in paper else "")
         for name, value in run.settings().items()
         if name not in paper or paper[name] != value
     )
@@ -561,9 +563,11 @@ def _settings(run: RunRecord) -> Iterable[Table]:
         yield Table("", ("setting", "here", "paper"), rows)
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(_text(name, part) for part in value)
+    if name in ("attack.eps", "attack.step_size"):
+        return format_radius(float(value))
     return f"{value:.6g}" if isinstance(value, float) else "not given" if value is None else str(value)
 
 

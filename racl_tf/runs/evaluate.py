@@ -32,8 +32,8 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`. For a model near
-    chance such signs mean nothing, so that they are not looked for.
+    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`.
+    For a model near chance such signs mean nothing, so that they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
     if not settings.attacks:
