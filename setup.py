@@ -114,6 +114,7 @@ setup(
                 "study",
                 "choose",
                 "report",
+                "draw",
             )
         ]
     },
