@@ -21,7 +21,9 @@ def search(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(search, __doc__, steps=("search",), setting_flags=lambda flags: flags.THREAT | flags.SEARCH)
+    run_program(
+        search, __doc__, steps=("search",), setting_flags=lambda flags: flags.THREAT | flags.SEARCH | flags.CALLBACKS
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ def train(config: ConfigDict, workdir: str) -> None:
 
 
 def run() -> None:
-    run_program(train, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT | flags.TRAIN)
+    run_program(
+        train,
+        __doc__,
+        steps=("search", "train"),
+        setting_flags=lambda flags: flags.THREAT | flags.TRAIN | flags.CALLBACKS,
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def paper_settings() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # everything random is folded from it
     config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32
+    config.callbacks = ""  # module:function that makes Keras callbacks of the settings, for searches and trainings
 
     config.data = ConfigDict()
     config.data.name = "cifar10"  # digits, mnist, cifar10, ..., a folder of images, an .npz file

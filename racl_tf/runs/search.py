@@ -24,6 +24,7 @@ from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
 from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.modes import search_mode
@@ -59,6 +60,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     steps = steps_per_epoch(weights, settings.batch_size)
     with strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
+        own_callbacks = load_callbacks(config)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(model, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
@@ -98,6 +100,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             callbacks.HistoryFile(folder / file_names.HISTORY),
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "search"),
+            *own_callbacks,
             checkpoints,
         ],
     )

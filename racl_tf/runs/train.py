@@ -34,6 +34,7 @@ from racl_tf.runs.common import (
     strategy,
 )
 from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.seeding import derive
 from racl_tf.space import Genotype
 from racl_tf.training import callbacks
@@ -70,6 +71,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         if settings.initial:
             start_from(trainer.network, settings.initial)
+        own_callbacks = load_callbacks(config)
         folder = step.begin()
         checkpoints = callbacks.Checkpoints(trainer, folder / file_names.CHECKPOINTS)
         first_epoch = checkpoints.restore()
@@ -110,6 +112,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             callbacks.HistoryFile(folder / file_names.HISTORY),
             keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
             callbacks.Progress(settings.epochs, "training"),
+            *own_callbacks,
             checkpoints,
         ],
     )
