@@ -23,6 +23,7 @@ from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
+from racl_tf.runs.events import SearchEvents
 from racl_tf.runs.folder import StepFolder
 from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
@@ -98,7 +99,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             ArchitectureLog(folder / file_names.ARCHITECTURE),
             StepFile(folder / file_names.STEPS),
             callbacks.HistoryFile(folder / file_names.HISTORY),
-            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
+            SearchEvents(folder / file_names.EVENTS, config),
             callbacks.Progress(settings.epochs, "search"),
             *own_callbacks,
             checkpoints,

@@ -33,6 +33,7 @@ from racl_tf.runs.common import (
     sgd,
     strategy,
 )
+from racl_tf.runs.events import Events
 from racl_tf.runs.folder import StepFolder
 from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.seeding import derive
@@ -110,7 +111,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
             callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
             callbacks.HistoryFile(folder / file_names.HISTORY),
-            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
+            Events(folder / file_names.EVENTS, config, ("attack", "train")),
             callbacks.Progress(settings.epochs, "training"),
             *own_callbacks,
             checkpoints,
