@@ -36,8 +36,8 @@ def write_robustbench(workdir: str, out: str | None = None) -> tuple[pathlib.Pat
         out: the file; robustbench.json in the evaluation's folder if not given.
 
     Raises:
-        UsageError: the evaluation does not fulfil the leaderboard's rules or is damaged, or the file is there and holds something
-            else, such as an entry that was filled in.
+        UsageError: the evaluation does not fulfil the leaderboard's rules or is damaged, or the file is there and
+            holds something else, such as an entry that was filled in.
     """
     runs = find_runs([workdir])
     if len(runs) > 1 or file_names.EVALUATE not in runs[0].steps:
