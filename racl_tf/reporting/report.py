@@ -234,15 +234,15 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> Course:
     last = Genotype.from_text(entries[-1]["genotype"])
     maps = tuple(
         heat_map(
-            f"{name.capitalize()} cell: μα + μβ less its node's mean",
+            f"{name.capitalize()} cell: μα + μβ",
             values[-1][cell],
             _EDGE_NAMES,
             _OPERATION_NAMES,
             limit=limit,
             key=f"mu{cell}",
             marked=_selected(kept) if len(frames) == 1 else (),
-            note=f"In nats; the strongest colour is {limit:.2g}. Each node keeps its two best edges, with their best "
-            "operation.",
+            note=f"In nats, less the node's mean; the strongest colour is {limit:.2g}. Each node keeps its two best "
+            "edges, with their best operation.",
         )
         for cell, (name, kept) in enumerate(zip(_CELLS, (last.normal, last.reduce), strict=True))
     )
@@ -273,29 +273,26 @@ def _spread(run: RunRecord) -> Iterable[Figure]:
         return
     last = entries[-1]
     genotype = Genotype.from_text(last["genotype"])
-    for cell, (name, kept) in enumerate(zip(_CELLS, (genotype.normal, genotype.reduce), strict=True)):
-        columns = [*_OPERATION_NAMES, "edge β"]
-        alpha, beta = (np.array(last[key][cell], float) for key in ("mu_alpha", "mu_beta"))
-        values = np.concatenate([alpha[:, _COLUMNS], beta[:, None]], 1)
-        values[:, :-1] -= values[:, :-1].mean(1, keepdims=True)
-        values[:, -1] -= _node_means(beta)
-        yield heat_map(
-            f"{name.capitalize()} cell: μ",
-            values,
-            _EDGE_NAMES,
-            columns,
-            marked=_selected(kept),
-            note="In nats: of operations less their edge's mean, of edges less their node's. Frames: selected.",
-        )
-        if "sigma_alpha_entries" in last:
-            alpha, beta = (np.array(last[f"sigma_{key}_entries"][cell], float) for key in ("alpha", "beta"))
+    for letter, names, note in (
+        ("μ", ("mu_alpha", "mu_beta"), "of operations less their edge's mean, of edges less their node's"),
+        ("σ", ("sigma_alpha_entries", "sigma_beta_entries"), "the deviation of a weight's logarithm"),
+    ):
+        for cell, (name, kept) in enumerate(zip(_CELLS, (genotype.normal, genotype.reduce), strict=True)):
+            if names[0] not in last:  # of runs before it was kept
+                continue
+            alpha, beta = (np.array(last[key][cell], float) for key in names)
+            values = np.concatenate([alpha[:, _COLUMNS], beta[:, None]], 1)
+            if letter == "μ":
+                values[:, :-1] -= values[:, :-1].mean(1, keepdims=True)
+                values[:, -1] -= _node_means(beta)
+            limit = float(np.abs(values).max())
             yield heat_map(
-                f"{name.capitalize()} cell: σ",
-                np.concatenate([alpha[:, _COLUMNS], beta[:, None]], 1),
+                f"{name.capitalize()} cell: {letter}",
+                values,
                 _EDGE_NAMES,
-                columns,
+                [*_OPERATION_NAMES, "edge β"],
                 marked=_selected(kept),
-                note="In nats; a deviation of the logarithm of a weight. Frames: selected.",
+                note=f"In nats, {note}; the strongest colour is {limit:.2g}. Frames: selected.",
             )
 
 
