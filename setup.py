@@ -61,6 +61,7 @@ setup(
     install_requires=[
         "absl-py>=2.0",
         "Jinja2>=3.1",
+        "filelock>=3.13",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
         "keras>=3.10",
         "markupsafe>=2.1",

@@ -18,6 +18,8 @@ def reproduce(config: ConfigDict, workdir: str) -> None:
 
     for path in run_reproduction(config, workdir):
         print(f"\n{path.read_text()}\n{path}")
+    if config.shard:
+        print("Pages are made without --shard, once all shares are.")
 
 
 def run() -> None:

@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 
 
 def study(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.reproduction.runs import run_spread, run_study
+    from racl_tf.reproduction.runs import run_spread, run_study, run_study_share
 
-    print((run_spread if config.study.trainings else run_study)(config, workdir))
+    if config.study.shard:
+        run_study_share(config, workdir)
+        print("The page is made without --shard, once all shares are.")
+    else:
+        print((run_spread if config.study.trainings else run_study)(config, workdir))
 
 
 def run() -> None:

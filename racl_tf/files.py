@@ -17,7 +17,7 @@ from racl_tf.errors import UsageError
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file atomically, making missing folders."""
-    with _whole(path) as temporary:
+    with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
 
     It holds their digest too, by which `read_arrays` tells whether they are as they were written.
     """
-    with _whole(path) as temporary, open(temporary, "wb") as file:
+    with whole(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays), **{_DIGEST: np.array(_digest(arrays))})
 
 
@@ -127,14 +127,30 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def sync(path: str | os.PathLike[str]) -> None:
+    """Waits until a file, or what a folder's names stand for, is on the disk."""
+    if os.name == "nt" and os.path.isdir(path):  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
-def _whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary file beside `path` to write, which takes its place (`os.replace`) if nothing fails."""
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary file with the suffix of `path` to write, which takes its place, on the disk, if nothing fails.
+
+    Missing folders are made.
+    """
     path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

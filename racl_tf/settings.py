@@ -23,8 +23,12 @@ def paper_settings() -> ConfigDict:
     """
     config = ConfigDict()
     config.seed = 0  # everything random is folded from it
+    config.deterministic = False  # whether TensorFlow may use only operations that round the same each time, but slower
     config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32
     config.callbacks = ""  # module:function that makes Keras callbacks of the settings, for searches and trainings
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.minutes = 5.0  # at most that many between two saved states of a search or a training
 
     config.data = ConfigDict()
     config.data.name = "cifar10"  # digits, mnist, cifar10, ..., a folder of images, an .npz file
@@ -126,6 +130,8 @@ def paper_settings() -> ConfigDict:
 
     config.study = ConfigDict()  # systems compared over seeds
     config.study.seeds = 5  # how many, from `seed` on
+    config.study.jobs = 1  # processes that make its parts at once
+    config.study.shard = ""  # the share of its parts that is made, such as 2/8; all, and the page, if empty
     config.study.variants = ()  # names of what is compared; all if empty
     config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared
     config.study.trainings = 0  # of each random cell, to measure what of the spread lies between cells; 0 compares ways
@@ -235,6 +241,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a number of at least 0",
     ),
     "search.momentum train.momentum train.drop_path": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "study.jobs": (lambda value: value >= 1, "at least 1"),
+    "checkpoint.minutes": (lambda value: 0 <= value < math.inf, "a finite number, at least 0"),
     "search.ramp": (lambda value: 0 <= value <= 1, "in [0, 1]"),
     "search.strictness": (lambda value: 0 < value < 1, "between 0 and 1, exclusive"),
     "search.eta": (lambda value: 0.5 <= value < 1, "in [0.5, 1)"),
@@ -243,6 +251,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 #: Settings that folders of runs begun before they came do not hold, and what these runs did.
 ADDED: Mapping[str, Any] = {
+    "deterministic": False,
     "data.crop": None,
     "data.flip": None,
     "search.constraint_update": "printed",

@@ -17,12 +17,22 @@ def library_versions() -> dict[str, str]:
 
 
 def run_versions() -> dict[str, str]:
-    """Returns what a run was made by, as versions.json records it: libraries, Python and the machine."""
+    """Returns what a run was made by, as versions.json records it: libraries, Python, the machine and its threads.
+
+    With other threads the same run rounds differently, which a search may amplify.
+    """
     import importlib.metadata
+    import os
     import platform
 
+    import tensorflow as tf
+
+    threading = tf.config.threading
     return {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS} | {
         "racl_tf": __version__,
         "python": platform.python_version(),
         "machine": platform.platform(),
+        "cores": str(os.cpu_count()),
+        "threads": f"{threading.get_intra_op_parallelism_threads()} within operations, "
+        f"{threading.get_inter_op_parallelism_threads()} between (0: as many as cores)",
     }

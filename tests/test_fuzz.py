@@ -30,7 +30,8 @@ from racl_tf.runs.evaluate import _found_before
 from racl_tf.runs.folder import StepFolder, take_over_settings
 from racl_tf.settings import check_settings, paper_settings
 from racl_tf.space import Genotype, random_genotype
-from racl_tf.training.callbacks import Checkpoints, finished_rows
+from racl_tf.training.callbacks import finished_rows
+from racl_tf.training.checkpoints import Checkpoints
 
 COPIES = int(os.environ.get("RACL_TF_FUZZ", "12"))
 
@@ -192,20 +193,22 @@ def test_saved_models(model: keras.Model, tmp_path: pathlib.Path) -> None:
 
 
 def test_checkpoints(tmp_path: pathlib.Path) -> None:
-    """The file that names the latest is written anew; the state is the one that was saved."""
+    """Whatever byte is changed or lost, the state is passed over for the one before."""
     layer = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     saved = Checkpoints(layer, tmp_path)
+    saved.on_epoch_end(3)
+    before = layer.get_weights()
+    layer.set_weights([1 + weight for weight in before])
     saved.on_epoch_end(4)
-    expected = layer.get_weights()
-    for path in sorted(tmp_path.glob("*")):
+    assert Checkpoints(layer, tmp_path).restore() == (5, 0)
+    for path in sorted(tmp_path.glob("epoch-00005-*/*")):
         whole = path.read_bytes()
-        for data in damaged_copies(whole, 3, COPIES // 2):
+        for data in damaged_copies(whole, 3, COPIES):
             path.write_bytes(data)
-            layer.set_weights([0 * weight for weight in expected])
-            epochs = is_read_or_refused(lambda: Checkpoints(layer, tmp_path).restore())
-            if path.name == "checkpoint":
-                assert epochs == 5
-                for weight, value in zip(layer.get_weights(), expected, strict=True):
-                    np.testing.assert_array_equal(weight, value)
+            position = is_read_or_refused(lambda: Checkpoints(layer, tmp_path).restore())
+            if data == whole or (path.name == "state.json" and position == (5, 0)):  # a space, which means nothing
+                continue
+            assert position == (4, 0)
+            for weight, value in zip(layer.get_weights(), before, strict=True):
+                np.testing.assert_array_equal(weight, value)
         path.write_bytes(whole)
-    assert Checkpoints(layer, tmp_path).restore() == 5

@@ -51,7 +51,7 @@ RESULTS: list[Result] = [
         (SampledArchitecture(GENOTYPES["darts"], 1, True, 3, 2),), np.full([2, 14, 8], 1 / 8), 1, 3, ATTACK, 0
     ),
     PaperTable("Table 1", ("RACL",), ("Clean",), {("RACL", "Clean"): Measured(52.1, 49.0, 55.2)}, {}),
-    SearchSummary(SEARCHED, constraint=0.1, kept=0.875, epochs=5),
+    SearchSummary(SEARCHED, steps=300, constraint=0.1, kept=0.875, epochs=5),
     Spread({3: {"clean": np.array([[0.9, 0.8], [0.7, 0.8]])}}, {3: 0.01}, (100, 120)),
     Study({"random cells": (outcome(2), outcome(3)), "PC-DARTS": (outcome(1), outcome(2))}, "fgsm"),
 ]

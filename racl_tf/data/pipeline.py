@@ -30,6 +30,7 @@ def batches(
     augmentation: Augmentation | None = None,
     shuffle: bool = True,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Returns an endless stream of batches: x float32 in [0, 1] of shape (B, H, W, C) and y int32 of shape (B,).
 
@@ -43,12 +44,13 @@ def batches(
         augmentation: the random changes; none by default.
         shuffle: whether each epoch has its own order; otherwise that of `data`.
         first_epoch: the epoch to start with.
+        first_step: the step of that epoch to start with.
 
     Raises:
         UsageError: `batch_size` is not in 1..N.
     """
-    first_step = first_epoch * steps_per_epoch(data, batch_size)
-    return _stream(data, batch_size, seed, augmentation or NO_AUGMENTATION, shuffle, first_step)
+    first = first_epoch * steps_per_epoch(data, batch_size) + first_step
+    return _stream(data, batch_size, seed, augmentation or NO_AUGMENTATION, shuffle, first)
 
 
 def search_batches(
@@ -59,6 +61,7 @@ def search_batches(
     seed: int,
     augmentation: Augmentation | None = None,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Returns an endless stream of ((x_w, y_w), (x_a, y_a)), shuffled independently.
 
@@ -72,14 +75,15 @@ def search_batches(
         seed: likewise.
         augmentation: likewise.
         first_epoch: likewise.
+        first_step: likewise.
 
     Raises:
         UsageError: a set has fewer images than one batch.
     """
-    first_step = first_epoch * steps_per_epoch(weights, batch_size)
+    first = first_epoch * steps_per_epoch(weights, batch_size) + first_step
     return tf.data.Dataset.zip(
         tuple(
-            _stream(data, batch_size, derive(seed, f"data/{role}"), augmentation or NO_AUGMENTATION, True, first_step)
+            _stream(data, batch_size, derive(seed, f"data/{role}"), augmentation or NO_AUGMENTATION, True, first)
             for role, data in (("weights", weights), ("architecture", architecture))
         )
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from racl_tf.layers.operations import OPERATION_LAYERS, Pooling, Separable, Skip
-from racl_tf.space import OPERATIONS
+from racl_tf.space import CANDIDATES
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def _blocks(separable: Mapping[str, Separable]) -> Iterator[Block]:
 
 def _of_kind(kind: type[T]) -> dict[str, T]:
     """Returns the operations of the search cell that are made in one way."""
-    made = {operation: OPERATION_LAYERS[operation] for operation in OPERATIONS if operation != "none"}
+    made = {operation: OPERATION_LAYERS[operation] for operation in CANDIDATES}
     for operation, maker in made.items():
         if not isinstance(maker, Pooling | Skip | Separable):
             raise TypeError(f"The supernet does not know how to compute {operation!r}: see `MixedEdges`.")

@@ -16,11 +16,9 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.mixed_cell import LEAVING
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.supernet import Supernet
-from racl_tf.space import INPUTS, OPERATIONS
+from racl_tf.space import CANDIDATES, INPUTS, OPERATIONS, ZERO
 
-_ZERO = OPERATIONS.index("none")
-_OTHERS = np.delete(np.arange(len(OPERATIONS)), _ZERO)
-_MIXED = tuple(operation for operation in OPERATIONS if operation != "none")
+_OTHERS = np.delete(np.arange(len(OPERATIONS)), ZERO)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +70,13 @@ def compare_norms_with_gains(log_norms: ArrayLike, gains: ArrayLike, *, images: 
     >>> print(compare_norms_with_gains(3 * np.log(gains), gains, images=8))
     Norms of operations and their gains on 8 images have the rank correlation +1.00 (within an edge +1.00).
     """
-    norms, found = (np.delete(np.asarray(values, np.float64), _ZERO, -1) for values in (log_norms, gains))
-    rows = zip(norms.reshape(-1, len(_MIXED)), found.reshape(-1, len(_MIXED)), strict=True)
+    norms, found = (np.delete(np.asarray(values, np.float64), ZERO, -1) for values in (log_norms, gains))
+    rows = zip(norms.reshape(-1, len(CANDIDATES)), found.reshape(-1, len(CANDIDATES)), strict=True)
     return GainComparison(
         correlation=_rank_correlation(norms.ravel(), found.ravel()),
         within_edges=float(np.mean([_rank_correlation(*row) for row in rows])),
-        gains=dict(zip(_MIXED, np.median(found, (0, 1)).tolist(), strict=True)),
-        norms=dict(zip(_MIXED, np.exp(np.median(norms, (0, 1))).tolist(), strict=True)),
+        gains=dict(zip(CANDIDATES, np.median(found, (0, 1)).tolist(), strict=True)),
+        norms=dict(zip(CANDIDATES, np.exp(np.median(norms, (0, 1))).tolist(), strict=True)),
         images=images,
     )
 
@@ -134,7 +132,7 @@ class _PowerIteration:
         inputs = tf.cast(inputs, tf.float32)
         twin, step = self._steps.setdefault((layer.stride, inputs.shape), (layer, tf.function(_step, autograph=False)))
         twin.set_weights(layer.get_weights())
-        directions = _unit(tf.unstack(tf.random.stateless_normal([len(_MIXED), *inputs.shape], [self.seed, 0])))
+        directions = _unit(tf.unstack(tf.random.stateless_normal([len(CANDIDATES), *inputs.shape], [self.seed, 0])))
         norms = tf.zeros([])
         for _ in range(self.iterations):
             directions, norms = step(twin, inputs, directions)
@@ -153,7 +151,7 @@ def _step(layer: MixedEdges, inputs: tf.Tensor, directions: Sequence[tf.Tensor])
         J^T J v of each operation, made unit vectors, and ||J v|| (7, batch).
     """
     pulled, norms = [], []
-    for operation, direction in zip(_MIXED, directions, strict=True):
+    for operation, direction in zip(CANDIDATES, directions, strict=True):
         with tf.GradientTape() as outer:
             with tf.GradientTape(persistent=True) as inner:
                 inner.watch(inputs)

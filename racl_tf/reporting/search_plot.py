@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from racl_tf.files import read_table
 from racl_tf.reporting.style import picture_style
-from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, Genotype
+from racl_tf.space import CANDIDATES, EDGES, INPUTS, NODES, ZERO, Genotype
+from racl_tf.space.operations import MOST_ENTROPY, MOST_ENTROPY_OF_EDGES
 
-_CANDIDATES = tuple(operation for operation in OPERATIONS if operation != "none")
 _CELLS = ("normal", "reduction")
-_MOST = np.log(len(_CANDIDATES)), np.mean(np.log(np.arange(INPUTS, INPUTS + NODES)))  # entropies of alpha and beta
+_MOST = MOST_ENTROPY, MOST_ENTROPY_OF_EDGES
 
 
 @picture_style()
@@ -123,13 +123,13 @@ def _draw_architecture(panels: Sequence[Axes], entries: Sequence[dict[str, float
 
 def _draw_weights(axes: Axes, alpha: np.ndarray, beta: np.ndarray) -> None:
     """Draws the logarithms of weights of a cell, alpha (14, 8) and beta (14,), as a heat map."""
-    values = alpha[:, [OPERATIONS.index(operation) for operation in _CANDIDATES]] + beta[:, None]
+    values = np.delete(alpha, ZERO, -1) + beta[:, None]
     nodes = np.array([target for _, target in EDGES])
     for node in range(INPUTS, INPUTS + NODES):
         values[nodes == node] -= values[nodes == node].mean()
     limit = max(np.abs(values).max(), 1e-6)
     image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_xticks(range(len(_CANDIDATES)), _CANDIDATES, rotation=45, ha="right")
+    axes.set_xticks(range(len(CANDIDATES)), CANDIDATES, rotation=45, ha="right")
     _mark_edges(axes)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
@@ -141,14 +141,14 @@ def _draw_selection(axes: Axes, genotypes: Sequence[Genotype]) -> None:
         for kind, cell in enumerate((genotype.normal, genotype.reduce)):
             for node, edges in enumerate(cell.nodes, start=INPUTS):
                 for operation, source in edges:
-                    chosen[kind, EDGES.index((source, node)), epoch] = _CANDIDATES.index(operation)
-    colors = ListedColormap([f"C{index}" for index in range(len(_CANDIDATES))])
+                    chosen[kind, EDGES.index((source, node)), epoch] = CANDIDATES.index(operation)
+    colors = ListedColormap([f"C{index}" for index in range(len(CANDIDATES))])
     extent = (0.0, len(genotypes), 2 * len(EDGES) - 0.5, -0.5)
     axes.imshow(
         chosen.reshape(-1, len(genotypes)),
         cmap=colors,
         vmin=-0.5,
-        vmax=len(_CANDIDATES) - 0.5,
+        vmax=len(CANDIDATES) - 0.5,
         aspect="auto",
         extent=extent,
     )
@@ -156,7 +156,7 @@ def _draw_selection(axes: Axes, genotypes: Sequence[Genotype]) -> None:
     _mark_edges(axes, 2)
     axes.set_title("selected operations (above: normal cell)")
     axes.set_xlabel("epoch")
-    handles = [axes.plot([], [], "s", color=f"C{index}", label=name)[0] for index, name in enumerate(_CANDIDATES)]
+    handles = [axes.plot([], [], "s", color=f"C{index}", label=name)[0] for index, name in enumerate(CANDIDATES)]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 

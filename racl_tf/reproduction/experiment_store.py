@@ -35,6 +35,7 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
 from racl_tf.files import read_arrays, read_json, read_table, write_json
+from racl_tf.folder_lock import FolderLock
 from racl_tf.networks.cell_network import check_image_size
 from racl_tf.networks.genotype_network import CELLS, AuxiliaryHead
 from racl_tf.networks.loading import load_network
@@ -248,10 +249,12 @@ class ExperimentStore:
     ) -> _Result:
         """Returns a measurement on the test images, which its folder keeps with the time that it took."""
         begun, results, network = time.monotonic(), folder / file_names.RESULTS, self._network(system)
-        result = measure(classifier, self.data.test, *what, folder=folder, **self._options)
-        if not results.exists() or read_json(results).get("network") != network:
-            record = {"seconds": time.monotonic() - begun, "versions": library_versions(), "network": network}
-            write_json(results, record | result.to_dict())
+        folder.mkdir(parents=True, exist_ok=True)
+        with FolderLock(folder):
+            result = measure(classifier, self.data.test, *what, folder=folder, **self._options)
+            if not results.exists() or read_json(results).get("network") != network:
+                record = {"seconds": time.monotonic() - begun, "versions": library_versions(), "network": network}
+                write_json(results, record | result.to_dict())
         return result
 
     def _network_path(self, system: System) -> pathlib.Path:
@@ -364,6 +367,8 @@ class ExperimentStore:
             if section in chosen and chosen[section][field] == before:
                 del chosen[section][field]
         chosen |= {"mixed_precision": config.mixed_precision}
+        if config.deterministic:
+            chosen["deterministic"] = True
         if self._data_content:
             chosen["content"] = self._data_content
         settings = json.dumps(chosen, sort_keys=True).encode()

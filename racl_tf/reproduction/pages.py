@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 from ml_collections import ConfigDict
@@ -31,6 +32,7 @@ from racl_tf.reproduction.paper_tables import (
     Table,
     systems_of,
 )
+from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, WSR, paper_settings
 from racl_tf.tables import markdown_table
@@ -45,6 +47,7 @@ def reproduce(
     folder: str | pathlib.Path,
     *,
     extra: Sequence[System] = (),
+    shard: Shard | None = None,
 ) -> list[pathlib.Path]:
     """Makes exhibits and returns the paths of their pages; what is finished is not repeated.
 
@@ -55,6 +58,7 @@ def reproduce(
         stores: of each data set by its name; the first is the one of all exhibits but Table 4, which is of all.
         folder: where pages and pictures are written.
         extra: a user's own systems, which take part in every exhibit.
+        shard: the share that is made of what exhibits need; no page is then.
 
     Raises:
         UsageError: an exhibit is unknown, a user's system has another's title, or what
@@ -70,7 +74,19 @@ def reproduce(
     exhibits = {name: EXHIBITS[name](tuple(stores), extra) for name in names}
     for dataset, system in systems_of(*exhibits.values()):
         stores[dataset].check([system])
+    if shard:
+        shard.make([part for exhibit in exhibits.values() for part in _parts(exhibit, stores)])
+        return []
     return [make(exhibit, stores, pathlib.Path(folder).expanduser() / name) for name, exhibit in exhibits.items()]
+
+
+def _parts(exhibit: Exhibit, stores: Mapping[str, ExperimentStore]) -> list[Callable[[], object]]:
+    """Returns what has to be made for an exhibit, each with what it needs itself."""
+    if isinstance(exhibit, Table):
+        return list(_table_parts(exhibit, stores))
+    if isinstance(exhibit, Curves):
+        return [partial(stores[exhibit.dataset].sweep, system) for system in exhibit.systems.values()]
+    return [partial(stores[dataset].genotype, system) for dataset, system in systems_of(exhibit)]
 
 
 def make(exhibit: Exhibit, stores: Mapping[str, ExperimentStore], base: pathlib.Path) -> pathlib.Path:
@@ -89,8 +105,8 @@ def make(exhibit: Exhibit, stores: Mapping[str, ExperimentStore], base: pathlib.
 def _make_table(table: Table, stores: Mapping[str, ExperimentStore], base: pathlib.Path) -> pathlib.Path:
     measured: Figures = {}
     rows, columns = (tuple(dict.fromkeys(place[axis] for place in (*table.cells, *table.published))) for axis in (0, 1))
-    for figures in _measure(table, stores):
-        measured = measured | figures
+    for part in _table_parts(table, stores):
+        measured = measured | part()
         page = PaperTable(table.title, rows, columns, measured, table.published, notes_of(table, stores))
         write_text(base.with_suffix(".md"), page.markdown())
         page.save(base.with_suffix(".json"))
@@ -98,8 +114,8 @@ def _make_table(table: Table, stores: Mapping[str, ExperimentStore], base: pathl
     return base.with_suffix(".md")
 
 
-def _measure(table: Table, stores: Mapping[str, ExperimentStore]) -> Iterable[Figures]:
-    """Yields a table's figures, those of one attacked system or source at a time."""
+def _table_parts(table: Table, stores: Mapping[str, ExperimentStore]) -> Iterable[Callable[[], Figures]]:
+    """Yields what gives a table's figures, those of one attacked system or source at a time."""
 
     def key(place: tuple[str, str]) -> tuple[str, str, str]:
         cell = table.cells[place]
@@ -111,7 +127,7 @@ def _measure(table: Table, stores: Mapping[str, ExperimentStore]) -> Iterable[Fi
     for _, group in groupby(sorted(table.cells, key=lambda place: order[key(place)]), key):
         cells = {place: table.cells[place] for place in group}
         first = next(iter(cells.values()))
-        yield (_transfer if first.source else _evaluate)(stores[first.dataset], cells)
+        yield partial(_transfer if first.source else _evaluate, stores[first.dataset], cells)
 
 
 def _evaluate(store: ExperimentStore, cells: Mapping[tuple[str, str], Cell]) -> Figures:

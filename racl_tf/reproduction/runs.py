@@ -10,6 +10,7 @@ from racl_tf.files import write_text
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
+from racl_tf.reproduction.parallel import Shard, in_processes
 from racl_tf.reproduction.spread import Spread, train_random_cells
 from racl_tf.reproduction.study import run_systems
 from racl_tf.reproduction.study_report import Study
@@ -17,7 +18,13 @@ from racl_tf.reproduction.system import System
 
 
 def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
-    """Makes the tables and figures of a configuration in `workdir` and returns the paths of their pages."""
+    """Makes the tables and figures of a configuration in `workdir` and returns the paths of their pages.
+
+    With `jobs` above 1, as many processes make what they need first; with a `shard`, its share is all that is made.
+    """
+    shard = Shard.parse(config.shard)
+    if config.jobs > 1 and not shard:
+        in_processes(run_reproduction, shards(config, config.jobs), workdir)
     names = config.exhibits or PAPER
     known = [name for name, settings in config.items() if isinstance(settings, ConfigDict)]
     for dataset in config.datasets:
@@ -30,7 +37,7 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
         stores[dataset] = ExperimentStore(config[dataset], folder / file_names.PARTS, first=first)
     if not stores:
         raise UsageError("There is no data set to reproduce on. Give --datasets=cifar10.")
-    return reproduce(names, stores, folder, extra=_given(config.networks))
+    return reproduce(names, stores, folder, extra=_given(config.networks), shard=shard)
 
 
 def run_spread(config: ConfigDict, workdir: str) -> Spread:
@@ -43,8 +50,13 @@ def run_spread(config: ConfigDict, workdir: str) -> Spread:
 
 
 def run_study(config: ConfigDict, workdir: str) -> Study:
-    """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`."""
+    """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`.
+
+    With `study.jobs` above 1, as many processes make what it needs first.
+    """
     folder = pathlib.Path(workdir).expanduser()
+    if config.study.jobs > 1:
+        in_processes(run_study_share, shards(config, config.study.jobs), workdir)
     outcomes = run_systems(config, folder / file_names.PARTS)
     made = [outcome for runs in outcomes.values() for outcome in runs]
     minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
@@ -58,6 +70,19 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
     study.save(folder / file_names.STUDY)
     study.plot(folder / file_names.STUDY_PICTURE)
     return study
+
+
+def run_study_share(config: ConfigDict, workdir: str) -> None:
+    """Makes the share `study.shard` of what a study needs in `workdir`."""
+    run_systems(config, pathlib.Path(workdir).expanduser() / file_names.PARTS, shard=Shard.parse(config.study.shard))
+
+
+def shards(config: ConfigDict, count: int) -> list[ConfigDict]:
+    """Returns copies of a configuration, of the reproduction or of a study, one for each share of the parts."""
+    copies = [config.copy_and_resolve_references() for _ in range(count)]
+    for index, copy in enumerate(copies, start=1):
+        (copy.study if "study" in copy else copy).shard = f"{index}/{count}"
+    return copies
 
 
 def _given(named: tuple[str, ...]) -> tuple[System, ...]:

@@ -7,6 +7,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from racl_tf.lipschitz.genotype_surrogate import log_surrogate
 from racl_tf.lipschitz.operation_norms import NORM_KINDS
 from racl_tf.networks.loading import load_network
 from racl_tf.reproduction.experiment_store import ExperimentStore, made_by, wall_time
+from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
 from racl_tf.settings import PRINTED
 
@@ -69,8 +71,15 @@ class Outcome:
     versions: str
 
 
-def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, list[Outcome]]:
+def run_systems(
+    config: ConfigDict, folder: str | pathlib.Path, *, shard: Shard | None = None
+) -> dict[str, list[Outcome]]:
     """Searches, trains and attacks every variant from every seed, and returns the outcomes, seed by seed.
+
+    Arguments:
+        config: the study's.
+        folder: of everything that is kept.
+        shard: the share that is made; nothing is returned then.
 
     Raises:
         UsageError: a variant is unknown, there are fewer than two seeds or no attacks, or what
@@ -92,9 +101,13 @@ def run_systems(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, lis
         for name in names
     }
     store.check((system for (_, seed), system in systems.items() if seed == config.seed), config.study.attacks)
+    made = {key: partial(_outcome, store, system, config.study.attacks) for key, system in systems.items()}
+    if shard:
+        shard.make(list(made.values()))
+        return {}
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
-    for (name, _), system in systems.items():
-        outcomes[name].append(_outcome(store, system, config.study.attacks))
+    for (name, _), outcome in made.items():
+        outcomes[name].append(outcome())
     return outcomes
 
 

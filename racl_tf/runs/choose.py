@@ -11,7 +11,7 @@ from racl_tf.errors import UsageError
 from racl_tf.files import write_text
 from racl_tf.reporting import draw_genotype
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.search import load_search
 from racl_tf.search.sampling import sample_architectures
 from racl_tf.search.sampling_result import SamplingResult
@@ -21,6 +21,7 @@ from racl_tf.space import Genotype
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
     """Samples architectures from a finished search and writes the most robust one to `workdir/choose`.
 

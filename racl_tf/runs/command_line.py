@@ -7,25 +7,38 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import logging
 import os
 import shlex
-import signal
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
-from racl_tf.errors import UsageError
+from racl_tf.errors import UsageError, shortened
+from racl_tf.interruption import INTERRUPTION, Interruption
 from racl_tf.version import __version__
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from racl_tf.runs.arguments import SettingFlag
+
+#: What can be wrong with a disk or a folder, rather than with this program.
+_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+)
 
 DEFAULT_CONFIG = "cifar10"  # of the programs that make or attack one network
 
@@ -47,7 +60,7 @@ def run_program(
         steps: the steps of a run whose settings are this one's too where none are given, the step itself last.
         setting_flags: returns the flags that change settings, by name, of the module `racl_tf.runs.flags`.
     """
-    with _errors_in_one_paragraph(), interruptible() as interruption:
+    with _errors_in_one_paragraph(), INTERRUPTION.handling() as interruption:
         try:
             from racl_tf.runs import flags
             from racl_tf.runs.arguments import in_flags, read_arguments
@@ -63,9 +76,9 @@ def run_program(
             if steps:
                 print(f"To look at it: racl-report {shlex.quote(given.workdir)}")
         except BaseException:  # whatever TensorFlow or an import made of the interrupt
-            if not interruption.happened:
+            if not interruption.requested:
                 raise
-            _end_interrupted("The same command continues from what is finished.")
+            _end_interrupted(interruption, "The same command continues from what is finished.")
 
 
 def run_viewer(
@@ -78,7 +91,7 @@ def run_viewer(
         description: what `--help` says first.
         define: adds the program's arguments to a parser, which has `--help` and `--version`.
     """
-    with _errors_in_one_paragraph(), interruptible() as interruption:
+    with _errors_in_one_paragraph(), INTERRUPTION.handling() as interruption:
         try:
             parser = _Parser(description=description, allow_abbrev=False)
             parser.add_argument(
@@ -89,9 +102,9 @@ def run_viewer(
             _show_our_messages_only(everything=False)
             step(arguments)
         except BaseException:
-            if not interruption.happened:
+            if not interruption.requested:
                 raise
-            _end_interrupted("What was written before is as it was.")
+            _end_interrupted(interruption, "What was written before is as it was.")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,10 +114,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}. U{' '.join(self.format_usage().split())[1:]}")
 
 
-def _end_interrupted(outcome: str) -> NoReturn:
-    signal.setitimer(signal.ITIMER_REAL, 0)
+def _end_interrupted(interruption: Interruption, outcome: str) -> NoReturn:
+    interruption.stop_raising()
     print(f"\nInterrupted. {outcome}", file=sys.stderr)
-    sys.exit(130)
+    sys.exit(interruption.status)
 
 
 def wrote(workdir: str, step: str, *names: str) -> None:
@@ -119,39 +132,32 @@ def _errors_in_one_paragraph() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UsageError as error:
-        message = textwrap.fill(f"Error: {error}", 100, break_long_words=False, break_on_hyphens=False)
-        print(message, file=sys.stderr)
-        sys.exit(1)
+        _end_with(str(error))
     except BrokenPipeError:  # of a reader that has seen enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        reason = _of_the_disk(error)
+        if reason is None:
+            raise
+        _end_with(
+            f"{reason}. What was finished before is kept; once that is mended, the same command continues from there."
+        )
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[SimpleNamespace]:
-    """Makes Ctrl-C end what runs inside: raised once a second until it gets through; gives whether it `happened`.
+def _end_with(message: str) -> NoReturn:
+    print(textwrap.fill(f"Error: {message}", 100, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
+    sys.exit(1)
 
-    Python drops an exception that is raised in a destructor or in the callback of a weak reference, and Keras and
-    TensorFlow run many of those.
-    """
-    interruption = SimpleNamespace(happened=False)
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a shell's background
-    if ignored or not hasattr(signal, "setitimer"):  # which Windows has not
-        yield interruption
-        return
 
-    def interrupt(*_: object) -> NoReturn:
-        interruption.happened = True
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
-    try:
-        yield interruption
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _of_the_disk(error: Exception) -> str | None:
+    """Returns what is wrong with a disk, a folder or its permissions, also where TensorFlow says so; else None."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"{error.strerror}: {error.filename!r}" if error.filename else str(error.strerror)
+    if type(error).__module__ == "tensorflow.python.framework.errors_impl":
+        text = " ".join(str(error).split())
+        return shortened(text, 400) if any(os.strerror(number) in text for number in _DISK) else None
+    return None
 
 
 class _BesideBars(logging.Handler):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset
 from racl_tf.tables import format_radius
+from racl_tf.training.checkpoints import Position
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -58,14 +59,17 @@ def provenance(config: ConfigDict, **others: str) -> dict[str, Any]:
     }
 
 
-def goes_on(epoch: int) -> str:
-    """Returns what a training says before it begins or goes on, from which epoch on, counted from 0."""
-    begun = f"It goes on at epoch {epoch + 1}. " if epoch else ""
+def goes_on(position: Position) -> str:
+    """Returns what a training says before it begins or goes on, and from where."""
+    step = f", step {position.step + 1}" if position.step else ""
+    begun = f"It goes on at epoch {position.epoch + 1}{step}. " if any(position) else ""
     return f"{begun}The first step is compiled, which takes a while."
 
 
 def set_precision(config: ConfigDict) -> None:
-    """Sets the dtype policy that layers made from here on have."""
+    """Sets the dtype policy that layers made from here on have, and whether operations have to be deterministic."""
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
 
 

@@ -24,11 +24,12 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.chance import chance_warning
 from racl_tf.files import damaged, read_json, write_json, write_table
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
-from racl_tf.runs.folder import StepFolder, network_path
+from racl_tf.runs.folder import StepFolder, network_path, one_writer
 
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 

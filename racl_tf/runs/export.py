@@ -15,6 +15,7 @@ from racl_tf.runs.folder import network_path
 
 _LOGGER = logging.getLogger(__name__)
 _COMPARED = 64  # images
+_AGREES = 1e-2  # the largest difference of logits that rounding may make
 
 
 def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
@@ -23,7 +24,7 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
     Returns the path and the largest difference of logits.
 
     Raises:
-        UsageError: there is no trained network, or the folder holds the export of another one.
+        UsageError: there is no finished network, the folder holds the export of another one, or logits differ.
     """
     network, path = load_network(network_path(workdir)), pathlib.Path(workdir).expanduser() / file_names.SAVED_MODEL
     dataset = load_data(config)
@@ -42,4 +43,10 @@ def run_export(config: ConfigDict, workdir: str) -> tuple[pathlib.Path, float]:
             f"{str(path)!r} holds another network than {file_names.TRAIN}/{file_names.BEST_NETWORK} is now. "
             "Remove it to export this one."
         )
-    return path, verify_saved_model(network, path, dataset.test.images(np.arange(compared)))
+    difference = verify_saved_model(network, path, dataset.test.images(np.arange(compared)))
+    if not difference <= _AGREES:
+        raise UsageError(
+            f"The export in {str(path)!r} does not compute what the network does: logits differ by {difference:.3g}. "
+            "Do not use it; remove it and export again."
+        )
+    return path, difference

@@ -139,6 +139,8 @@ def _set_data_dir(config: ConfigDict, text: str) -> None:
             config[dataset].data.data_dir = text
 
 
+_JOBS = "how many processes make its parts at once, each with a share of the cores; 1 by default."
+_SHARD = "I/N, the share of the parts that is made, on other machines with the same folder; the page is not, then."
 REPRODUCTION = {
     "exhibits": SettingFlag("exhibits", names, "table1, ..., table5, figure2, figure3, with commas; by default all."),
     "datasets": SettingFlag("datasets", names, "those of Table 4, with commas; the others' is the first."),
@@ -146,6 +148,8 @@ REPRODUCTION = {
         "networks", names, "your own, NAME=PATH with commas: genotypes' .json files or trained models."
     ),
     "data_dir": SettingFlag("data.data_dir", str, "the folder where TFDS keeps its sets.", _set_data_dir),
+    "jobs": SettingFlag("jobs", int, _JOBS),
+    "shard": SettingFlag("shard", str, _SHARD),
 }
 STUDY = {
     "seeds": SettingFlag("study.seeds", int, "how many seeds."),
@@ -153,6 +157,8 @@ STUDY = {
         "study.variants", lambda text: tuple(text.split(";")), "names of variants with semicolons."
     ),
     "data_dir": THREAT["data_dir"],
+    "jobs": SettingFlag("study.jobs", int, _JOBS),
+    "shard": SettingFlag("study.shard", str, _SHARD),
 }
 CHOICE = {
     "samples": SettingFlag("choose.samples", int, "how many architectures are drawn."),

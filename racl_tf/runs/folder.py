@@ -1,18 +1,25 @@
 """The folder of one step of a run, which says what it holds and is never mixed with another's."""
 
+import functools
 import json
+import logging
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.files import read_json, write_json
+from racl_tf.folder_lock import LOCK, WRITER, FolderLock
 from racl_tf.settings import ADDED, paper_settings
 from racl_tf.version import run_versions
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_LOGGER = logging.getLogger(__name__)
+_ALWAYS = ("seed", "deterministic", "mixed_precision", "data")  # what every step depends on
 _SHOWN = 6  # differences that a message names
 
 
@@ -34,28 +41,48 @@ class StepFolder:
     def __init__(self, workdir: str, step: str, config: ConfigDict, sections: tuple[str, ...]) -> None:
         self.path = pathlib.Path(workdir).expanduser() / step
         self._run_settings = {name: _plain(value) for name, value in config.items()}
-        self._settings = {name: self._run_settings[name] for name in ("seed", "mixed_precision", "data", *sections)}
+        self._settings = {name: self._run_settings[name] for name in (*_ALWAYS, *sections)}
         self._check()
 
     def begin(self) -> pathlib.Path:
-        """Writes config.json and versions.json, unless the folder holds more already, and returns the path.
+        """Locks the folder, writes config.json and versions.json unless it holds more already, and returns the path.
 
-        The run's config.json is written as long as no step of it holds more. Called when all that a user can get
-        wrong has been looked at, so that a mistake leaves no folder behind.
+        The lock is held until the function that is decorated with `one_writer` ends. The run's config.json is written
+        as long as no step of it holds more. Called when all that a user can get wrong has been looked at, so that a
+        mistake leaves no folder behind.
 
         Raises:
-            UsageError: the folder cannot be written.
+            UsageError: the folder cannot be written, or another process writes it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if self.path not in _HELD:
+                lock = FolderLock(self.path)
+                lock.acquire()
+                _HELD[self.path] = lock
+                self._check()  # again: another process may have begun and ended it
             if not _is_used(self.path):
                 if not any(_is_used(path.parent) for path in self.path.parent.glob(f"*/{file_names.CONFIG}")):
                     write_json(self.path.parent / file_names.CONFIG, self._run_settings)
                 write_json(self.path / file_names.VERSIONS, run_versions())
                 write_json(self.path / file_names.CONFIG, self._settings)
+            else:
+                self._compare_versions()
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
+
+    def _compare_versions(self) -> None:
+        """Says what else the folder was begun by: it goes on, but may not end as it would have there."""
+        path = self.path / file_names.VERSIONS
+        before, now = (read_json(path) if path.exists() else {}), run_versions()
+        changed = [
+            f"{name} was {before[name]!r} and is {now[name]!r}"
+            for name in now
+            if before.get(name, now[name]) != now[name]
+        ]
+        if changed:
+            _LOGGER.warning("%s was begun elsewhere: %s. Figures may differ a little.", self.path, "; ".join(changed))
 
     def _check(self) -> None:
         if not _is_used(self.path):
@@ -70,13 +97,34 @@ class StepFolder:
             )
 
 
+_HELD: dict[pathlib.Path, FolderLock] = {}  # of this process, by folder
+
+
+def one_writer(run: Callable[P, R]) -> Callable[P, R]:
+    """Returns a function that gives the locks of the folders it begins up when it ends, however it ends."""
+
+    @functools.wraps(run)
+    def held(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = set(_HELD)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            for path in set(_HELD) - before:
+                _HELD.pop(path).release()
+
+    return held
+
+
 _ADDED = json.loads(json.dumps(dict(ADDED)))  # as a file has them, where tuples are lists
+
+
+_BEGUN = {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS, LOCK, WRITER}
 
 
 def _is_used(folder: pathlib.Path) -> bool:
     """Whether a step's folder holds settings and something made with them: a refused step leaves them alone behind."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return file_names.CONFIG in names and not names <= {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS}
+    return file_names.CONFIG in names and not names <= _BEGUN
 
 
 def take_over_settings(config: ConfigDict, workdir: str, steps: Sequence[str]) -> None:
@@ -148,9 +196,14 @@ def network_path(workdir: str) -> pathlib.Path:
     """Returns the path of the best checkpoint of the training in `workdir`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the training is not finished.
     """
     path = pathlib.Path(workdir).expanduser() / file_names.TRAIN / file_names.BEST_NETWORK
     if not path.exists():
         raise UsageError(f"There is no trained network {str(path)!r}. Run racl-train with this --workdir first.")
+    if not (path.parent / file_names.FINISHED).exists():
+        raise UsageError(
+            f"The training in {str(path.parent)!r} is not finished. Let racl-train with this --workdir finish it, or "
+            f"attack what it has so far by --model={path}."
+        )
     return path

@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
@@ -24,7 +25,7 @@ from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
 from racl_tf.runs.events import SearchEvents
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
@@ -35,14 +36,14 @@ from racl_tf.search.summary import SearchSummary
 from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
+from racl_tf.training.checkpoints import Checkpoints, Position
 
-_FEW_STEPS = 100  # of the architecture, in which Adam moves mu by at most 100 times its learning rate
-_UNMET = 0.5  # nats by which the constraint may be missed, as it swings
 _EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
 _IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_search(config: ConfigDict, workdir: str) -> Genotype:
     """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
     step = StepFolder(workdir, file_names.SEARCH, config, ("attack", "search"))
@@ -63,8 +64,15 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         model = make_search(config, dataset, steps * settings.epochs)
         own_callbacks = load_callbacks(config)
         folder = step.begin()
-        checkpoints = callbacks.Checkpoints(model, folder / file_names.CHECKPOINTS)
-        first_epoch = checkpoints.restore()
+        records = [
+            ArchitectureLog(folder / file_names.ARCHITECTURE),
+            StepFile(folder / file_names.STEPS),
+            callbacks.HistoryFile(folder / file_names.HISTORY),
+        ]
+        checkpoints = Checkpoints(
+            model, folder / file_names.CHECKPOINTS, minutes=config.checkpoint.minutes, records=records
+        )
+        position = checkpoints.restore()
     _LOGGER.info(
         "Search on %s: %s, half for the weights and half for the architecture; %d epochs of %d steps, the first %d a "
         "warm-up; mode %s, %d cells of %d channels. %s",
@@ -76,40 +84,36 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         settings.mode,
         settings.cells,
         settings.channels,
-        goes_on(first_epoch),
+        goes_on(position),
     )
-    stream = search_batches(
-        weights,
-        architecture,
-        settings.batch_size,
-        seed=config.seed,
-        augmentation=augmentation(config),
-        first_epoch=first_epoch,
-    )
-    model.fit(
+
+    def stream(position: Position) -> tf.data.Dataset:
+        return search_batches(
+            weights,
+            architecture,
+            settings.batch_size,
+            seed=config.seed,
+            augmentation=augmentation(config),
+            first_epoch=position.epoch,
+            first_step=position.step,
+        )
+
+    checkpoints.fit(
         stream,
         epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
+        steps=steps,
         callbacks=[
             WarmUp(settings.warmup_epochs),
             callbacks.StopOnDivergence(),
-            ArchitectureLog(folder / file_names.ARCHITECTURE),
-            StepFile(folder / file_names.STEPS),
-            callbacks.HistoryFile(folder / file_names.HISTORY),
+            *records,
             SearchEvents(folder / file_names.EVENTS, config),
-            callbacks.Progress(settings.epochs, "search"),
+            callbacks.Progress(settings.epochs, steps, "search"),
             *own_callbacks,
-            checkpoints,
         ],
     )
     summary = summarize(model, folder, architecture)
-    _LOGGER.info("%s", str(summary).strip())
+    _LOGGER.log(logging.WARNING if summary.doubts else logging.INFO, "%s", str(summary).strip())
     summary.save(folder / file_names.SUMMARY)
-    if doubt := doubts(callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs), config, steps):
-        _LOGGER.warning("%s", doubt)
     genotype = model.genotype(name)
     draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
     plot_search(
@@ -120,27 +124,6 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     )
     genotype.save(result)
     return genotype
-
-
-def doubts(history: list[dict[str, str]], config: ConfigDict, steps: int) -> str:
-    """Returns why a search's genotype may not be what was searched for, or "" if nothing speaks against it.
-
-    Arguments:
-        history: a row for each epoch.
-        config: the run's configuration.
-        steps: of an epoch.
-    """
-    settings, found = config.search, []
-    moved = steps * (settings.epochs - settings.warmup_epochs)
-    if moved < _FEW_STEPS:
-        found.append(f"only {moved} steps moved the architecture: search for more epochs.")
-    last = history[-1].get("constraint") if history else None
-    if search_mode(settings.mode).constrained and last and float(last) > _UNMET:
-        found.append(
-            f"its constraint is not met: c was {float(last):.3g} in the last epoch, where at most 0 is wanted. Search "
-            "for more epochs, or raise search.rho or search.architecture_learning_rate."
-        )
-    return "".join(f"This search is not to be relied on: {doubt}\n" for doubt in found).strip()
 
 
 def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> SearchSummary:
@@ -161,6 +144,7 @@ def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> Sea
         gains = compare_norms_with_gains(search.norms.measure(keep=False), found, images=len(shown))
     return SearchSummary(
         statistics={name: value for name, value in entries[-1].items() if isinstance(value, float)},
+        steps=int(search.architecture_optimizer.iterations),
         constraint=constraint,
         kept=choices_kept(search.genotype(), Genotype.from_text(earlier["genotype"])),
         epochs=entries[-1]["epoch"] - earlier["epoch"],
@@ -234,5 +218,10 @@ def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
         split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
     )
     model = make_search(config, dataset, steps * config.search.epochs)
-    callbacks.Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
+    position = Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
+    if position.epoch < config.search.epochs:
+        raise UsageError(
+            f"The search in {str(step.path)!r} is finished, but of its last state only {position.epoch} of "
+            f"{config.search.epochs} epochs are left. Search again in a new folder."
+        )
     return model

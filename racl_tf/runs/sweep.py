@@ -16,9 +16,10 @@ from racl_tf.files import write_json
 from racl_tf.reporting import plot_sweeps
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.evaluate import announce, load_attacked_model
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 
 
+@one_writer
 def run_sweep(config: ConfigDict, workdir: str) -> dict[str, Sweep]:
     """Sweeps attacks over their radius and PGD over its steps, and writes curves and pictures to `workdir/sweep`."""
     model, settings, threat = load_attacked_model(config, workdir), config.sweep, config.attack

@@ -34,16 +34,18 @@ from racl_tf.runs.common import (
     strategy,
 )
 from racl_tf.runs.events import Events
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.seeding import derive
 from racl_tf.space import Genotype
 from racl_tf.training import callbacks
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
+from racl_tf.training.checkpoints import Checkpoints, Position
 
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint.
 
@@ -74,8 +76,11 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             start_from(trainer.network, settings.initial)
         own_callbacks = load_callbacks(config)
         folder = step.begin()
-        checkpoints = callbacks.Checkpoints(trainer, folder / file_names.CHECKPOINTS)
-        first_epoch = checkpoints.restore()
+        history_file = callbacks.HistoryFile(folder / file_names.HISTORY)
+        checkpoints = Checkpoints(
+            trainer, folder / file_names.CHECKPOINTS, minutes=config.checkpoint.minutes, records=[history_file]
+        )
+        position = checkpoints.restore()
     if genotype := getattr(trainer.network, "genotype", None):
         genotype.save(used)
     held = len(dataset.train) - len(images)
@@ -93,28 +98,32 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         settings.epochs,
         steps,
         f"{held} more choose the best epoch" if held else "the last epoch is kept",
-        goes_on(first_epoch),
+        goes_on(position),
     )
-    stream = batches(
-        images, settings.batch_size, seed=config.seed, augmentation=augmentation(config), first_epoch=first_epoch
-    )
-    trainer.fit(
+
+    def stream(position: Position) -> tf.data.Dataset:
+        return batches(
+            images,
+            settings.batch_size,
+            seed=config.seed,
+            augmentation=augmentation(config),
+            first_epoch=position.epoch,
+            first_step=position.step,
+        )
+
+    checkpoints.fit(
         stream,
         epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
+        steps=steps,
         validation_data=validation,
-        shuffle=False,
-        verbose=0,
         callbacks=[
             callbacks.StopOnDivergence(),
             callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
             callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
-            callbacks.HistoryFile(folder / file_names.HISTORY),
+            history_file,
             Events(folder / file_names.EVENTS, config, ("attack", "train")),
-            callbacks.Progress(settings.epochs, "training"),
+            callbacks.Progress(settings.epochs, steps, "training"),
             *own_callbacks,
-            checkpoints,
         ],
     )
     history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)

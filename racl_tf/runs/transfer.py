@@ -17,11 +17,12 @@ from racl_tf.files import write_json, write_text
 from racl_tf.reporting import plot_transfer
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.evaluate import given_bounds
-from racl_tf.runs.folder import StepFolder
+from racl_tf.runs.folder import StepFolder, one_writer
 
 _LOGGER = logging.getLogger(__name__)
 
 
+@one_writer
 def run_transfer(config: ConfigDict, workdir: str) -> Transfer:
     """Shows images crafted on some models to all, and writes the figures and a picture to `workdir/transfer`."""
     settings, threat = config.transfer, config.attack

@@ -124,6 +124,11 @@ class Architecture(keras.layers.Layer):
         """Returns the architecture that the medians select (see `racl_tf.space.select_genotype`)."""
         return select_genotype(self.edge_scores(), name=name)
 
+    def initial_genotype(self) -> Genotype:
+        """Returns the architecture that was selected at the start, where all operations of an edge weigh the same."""
+        alpha, beta = self.normalize(*(tf.exp(tf.constant(mu)) for mu in self.initial_mu()))
+        return select_genotype(alpha.numpy() * beta.numpy()[..., None])
+
     def compute_output_shape(self, _: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return tuple(self.mu_alpha.shape), tuple(self.mu_beta.shape)
 

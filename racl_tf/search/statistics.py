@@ -1,7 +1,5 @@
 """What a search did to the architecture, in numbers that tell a common shrink from a choice."""
 
-import math
-
 import numpy as np
 
 from racl_tf.lipschitz.surrogate import network_constant
@@ -9,12 +7,9 @@ from racl_tf.search.architecture import Architecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.sampling import draw_genotypes
 from racl_tf.search.sampling_result import operations_of
-from racl_tf.space import INPUTS, NODES, OPERATIONS, Genotype, edges_into
+from racl_tf.space import CANDIDATES, INPUTS, NODES, OPERATIONS, ZERO, Genotype, edges_into
 
-_ZERO = OPERATIONS.index("none")
-_SKIP = [operation for operation in OPERATIONS if operation != "none"].index("skip_connect")
-MOST_ENTROPY = math.log(len(OPERATIONS) - 1)
-"""The entropy in nats of equal weights of all operations but zero."""
+_SKIP = CANDIDATES.index("skip_connect")
 _DRAWS = 32  # genotypes drawn to see how far draws agree
 _NODE_EDGES = [edges_into(node) for node in range(INPUTS, INPUTS + NODES)]
 
@@ -38,10 +33,10 @@ def architecture_statistics(architecture: Architecture) -> dict[str, float]:
     """
     alpha, beta = (mu.numpy().astype(np.float64) for mu in architecture.mu)
     start_alpha, start_beta = (np.asarray(mu, np.float64) for mu in architecture.initial_mu())
-    moved_alpha = np.delete(alpha - start_alpha, _ZERO, -1)
+    moved_alpha = np.delete(alpha - start_alpha, ZERO, -1)
     moved_beta = [(beta - start_beta)[:, edges] for edges in _NODE_EDGES]
     edge_means = moved_alpha.mean(-1, keepdims=True)
-    shares = _softmax(np.delete(alpha, _ZERO, -1))
+    shares = _softmax(np.delete(alpha, ZERO, -1))
     normalized = architecture.normalization == "sum"
     (_, alpha_variance), (_, beta_variance) = architecture.parameters()
     within_nodes = np.concatenate([moved - moved.mean(-1, keepdims=True) for moved in moved_beta], -1)
@@ -55,7 +50,7 @@ def architecture_statistics(architecture: Architecture) -> dict[str, float]:
         "sigma_beta": np.sqrt(beta_variance).mean(),
         "entropy_alpha": _entropy(shares).mean(),
         "entropy_beta": np.mean([_entropy(_softmax(beta[:, edges])) for edges in _NODE_EDGES]),
-        "share_zero": _softmax(alpha)[..., _ZERO].mean() if normalized else 0.0,
+        "share_zero": _softmax(alpha)[..., ZERO].mean() if normalized else 0.0,
         "share_skip": shares[..., _SKIP].mean(),
     }
     return {name: float(value) for name, value in statistics.items()}
@@ -83,7 +78,7 @@ def constraint_statistics(search: RACLSearch) -> dict[str, float]:
         )
         return float(before - after)
 
-    genotype, candidates = search.genotype(), np.arange(len(OPERATIONS)) != _ZERO
+    genotype, candidates = search.genotype(), np.arange(len(OPERATIONS)) != ZERO
     selected = np.eye(len(OPERATIONS), dtype=bool)[operations_of(genotype)][search.cell_types.numpy()]
     norms = log_norms.numpy().astype(np.float64)
     draws = draw_genotypes(search.architecture, _DRAWS)
@@ -105,7 +100,7 @@ def choices_kept(before: Genotype, after: Genotype) -> float:
     1.0
     """
     first, second = operations_of(before), operations_of(after)
-    kept = first != _ZERO
+    kept = first != ZERO
     return float(np.mean(first[kept] == second[kept]))
 
 

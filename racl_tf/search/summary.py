@@ -8,8 +8,10 @@ from typing import Any
 
 from racl_tf.lipschitz.operation_gains import GainComparison
 from racl_tf.result import Result
-from racl_tf.search.statistics import MOST_ENTROPY
+from racl_tf.space.operations import MOST_ENTROPY
 
+_FEW_STEPS = 100  # of the architecture, in which Adam moves mu by at most 100 times its learning rate
+_UNMET = 0.5  # nats by which the constraint may be missed, as it swings
 _LEAST_LOST = 0.005  # nats of entropy below which nothing was chosen: mu differ by about 0.1 within an edge then
 
 
@@ -19,6 +21,7 @@ class SearchSummary(Result):
 
     Arguments:
         statistics: of the last epoch (see `architecture_statistics` and `constraint_statistics`).
+        steps: how many steps the architecture was moved.
         constraint: c at the end, wanted at most 0; None without a constraint.
         kept: the share of the final choices that were made some epochs before the end already.
         epochs: how many epochs before.
@@ -26,6 +29,7 @@ class SearchSummary(Result):
     """
 
     statistics: Mapping[str, float]
+    steps: int
     constraint: float | None
     kept: float
     epochs: int
@@ -36,11 +40,32 @@ class SearchSummary(Result):
         """Whether the weights of operations differ by more than next to nothing."""
         return self.statistics["entropy_alpha"] <= MOST_ENTROPY - _LEAST_LOST
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the genotype may not be what was searched for, a sentence each."""
+        found = []
+        if self.steps < _FEW_STEPS:
+            found.append(f"Only {self.steps} steps moved the architecture: search for more epochs.")
+        if self.constraint is not None and self.constraint > _UNMET:
+            found.append(
+                f"The constraint is not met: c is {self.constraint:.3g} at the end, where at most 0 is wanted. Search "
+                "for more epochs, or raise search.rho or search.architecture_learning_rate."
+            )
+        if not self.chose:
+            found.append(
+                "This search chose next to nothing: the entropy of the operations' weights is "
+                f"{self.statistics['entropy_alpha']:.4f} of {MOST_ENTROPY:.4f} nats. Search for more epochs, raise "
+                "search.architecture_learning_rate, or take search.constraint_update=proximal if it was printed."
+            )
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "statistics": dict(self.statistics),
+            "steps": self.steps,
             "constraint": self.constraint,
             "chose": self.chose,
+            "doubts": list(self.doubts),
             "kept": {"share": self.kept, "epochs": self.epochs},
             "norms_and_gains": None if self.gains is None else self.gains.to_dict(),
         }
@@ -62,13 +87,7 @@ class SearchSummary(Result):
             lines.insert(1, f"The constraint ended at c = {self.constraint:.3f}, wanted at most 0.")
         if self.gains is not None:
             lines.append(str(self.gains))
-        if not self.chose:
-            lines.append(
-                "This search chose next to nothing: the entropy of the operations' weights is "
-                f"{moved['entropy_alpha']:.4f} of {MOST_ENTROPY:.4f} nats. Search for more epochs, raise "
-                "search.architecture_learning_rate, or take search.constraint_update=proximal if it was printed."
-            )
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self.doubts]) + "\n"
 
 
 def _nats(reduction: float) -> str:

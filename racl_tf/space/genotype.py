@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Self
 
 from racl_tf.errors import UsageError, unknown
 from racl_tf.files import write_text
-from racl_tf.space.operations import INPUTS, OPERATIONS, PUBLISHED_OPERATIONS
+from racl_tf.space.operations import CANDIDATES, INPUTS, PUBLISHED_OPERATIONS
 
-_ALLOWED = tuple(name for name in OPERATIONS if name != "none") + PUBLISHED_OPERATIONS
+_ALLOWED = CANDIDATES + PUBLISHED_OPERATIONS
 
 
 class Edge(NamedTuple):

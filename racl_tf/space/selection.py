@@ -5,9 +5,8 @@ import numpy.typing as npt
 
 from racl_tf.errors import UsageError
 from racl_tf.space.genotype import Cell, Edge, Genotype
-from racl_tf.space.operations import EDGES, INPUTS, NODES, OPERATIONS, edges_into
+from racl_tf.space.operations import CANDIDATES, EDGES, INPUTS, NODES, OPERATIONS, ZERO, edges_into
 
-_ZERO = OPERATIONS.index("none")
 _KEPT = 2
 
 
@@ -51,10 +50,9 @@ def random_genotype(seed: int, *, name: str | None = None) -> Genotype:
 
 
 def _select_cell(scores: npt.NDArray[np.float64]) -> Cell:
-    candidates = np.delete(scores, _ZERO, axis=1)
-    names = np.delete(OPERATIONS, _ZERO)
+    candidates = np.delete(scores, ZERO, axis=1)
     nodes = []
     for node in range(INPUTS, INPUTS + NODES):
         best = sorted(edges_into(node), key=lambda edge: -candidates[edge].max())[:_KEPT]
-        nodes.append(tuple(Edge(str(names[candidates[edge].argmax()]), EDGES[edge][0]) for edge in best))
+        nodes.append(tuple(Edge(CANDIDATES[candidates[edge].argmax()], EDGES[edge][0]) for edge in best))
     return Cell(tuple(nodes), tuple(range(INPUTS, INPUTS + NODES)))

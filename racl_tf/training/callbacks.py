@@ -8,37 +8,35 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
-from racl_tf.errors import UsageError, shortened
-from racl_tf.files import damaged, read_table, write_table
+from racl_tf.errors import UsageError
+from racl_tf.files import damaged, read_table, whole, write_table
+from racl_tf.training.checkpoints import Record
 
 Logs = dict[str, Any] | None
 _LOGGER = logging.getLogger(__name__)
 
 
-class HistoryFile(keras.callbacks.Callback):
+class HistoryFile(Record):
     """Writes a table of every epoch's logs as CSV; a resumed run continues where it resumes.
 
     Unlike `keras.callbacks.CSVLogger` it takes logs that begin after the warm-up, leaves out NaN and never repeats an
-    epoch.
+    epoch. The seconds of an epoch that was interrupted are those since it was resumed.
 
     Arguments:
         path: of the file.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__()
-        self.path = path
+    path: pathlib.Path
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self.start = time.time()
+        self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         rows = finished_rows(self.path, epoch)
         values = {name: format_figure(value) for name, value in (logs or {}).items() if not math.isnan(value)}
-        rows.append({"epoch": str(epoch + 1), "seconds": f"{time.time() - self.start:.1f}", **values})
+        rows.append({"epoch": str(epoch + 1), "seconds": f"{time.monotonic() - self.start:.1f}", **values})
         write_table(self.path, rows)
 
 
@@ -64,52 +62,6 @@ class StopOnDivergence(keras.callbacks.Callback):
                 "loss broke, of the architecture or rho if constraint or mu_F did) or the gradient's clip norm, "
                 "and check that the images are finite; then start in a new folder."
             )
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Saves the whole state (weights, optimizers, dual, step counter) after every epoch, and restores it.
-
-    Arguments:
-        model: the compiled model.
-        directory: of the checkpoints; the latest is kept.
-    """
-
-    def __init__(self, model: keras.Model, directory: pathlib.Path) -> None:
-        super().__init__()
-        self.finished_epochs = tf.Variable(0, dtype=tf.int64)
-        # TensorFlow's checkpoints follow the optimizers, but not into Keras's lists of layers.
-        variables = [variable.value for variable in model.variables]
-        self.checkpoint = tf.train.Checkpoint(model=model, variables=variables, finished_epochs=self.finished_epochs)
-        _name_latest(directory)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(directory), max_to_keep=1)
-
-    def restore(self) -> int:
-        """Restores the latest checkpoint, if there is one, and returns the number of finished epochs.
-
-        Raises:
-            UsageError: the checkpoint cannot be read.
-        """
-        latest = self.manager.latest_checkpoint
-        if latest:
-            try:
-                self.checkpoint.restore(latest).assert_consumed()
-            except Exception as error:  # what damaged bytes raise is of a dozen kinds
-                reason = shortened(" ".join(str(error).split()), 300)
-                raise UsageError(f"The checkpoint {latest!r} is damaged: {reason}. Start in a new folder.") from None
-        return int(self.finished_epochs.numpy())
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self.finished_epochs.assign(epoch + 1)
-        self.manager.save(epoch + 1)
-
-
-def _name_latest(directory: pathlib.Path) -> None:
-    """Writes anew the file that names the latest checkpoint, which the checkpoints there tell: it may be damaged."""
-    found = {int(path.stem.partition("-")[2]): path.stem for path in directory.glob("ckpt-[0-9]*.index")}
-    if found:
-        tf.compat.v1.train.update_checkpoint_state(str(directory), found[max(found)])
-    else:
-        (directory / "checkpoint").unlink(missing_ok=True)
 
 
 class BestNetwork(keras.callbacks.Callback):
@@ -141,9 +93,8 @@ class BestNetwork(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self._is_best(epoch, logs or {}):
-            unfinished = self.path.with_name(f"unfinished_{self.path.name}")
-            self.model.network.save(unfinished)
-            unfinished.replace(self.path)
+            with whole(self.path) as temporary:
+                self.model.network.save(temporary)
 
     def _is_best(self, epoch: int, logs: dict[str, Any]) -> bool:
         if self.monitor is None or not self.path.exists():
@@ -180,14 +131,16 @@ class Progress(keras.callbacks.Callback):
 
     Arguments:
         epochs: of the whole run.
+        steps: of an epoch.
         title: what the bar is called.
     """
 
     shown = ("loss", "accuracy", "constraint", "theta", "entropy_alpha", "val_accuracy", "val_robust_accuracy")
 
-    def __init__(self, epochs: int, title: str) -> None:
+    def __init__(self, epochs: int, steps: int, title: str) -> None:
         super().__init__()
         self.epochs = epochs
+        self.steps = steps
         self.title = title
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -195,21 +148,20 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if self.bar is None:
-            steps = self.params["steps"]
-            total, done = steps * self.epochs, steps * epoch
+            done = self.steps * (epoch + 1) - self.params["steps"]  # the steps that are left of a resumed epoch
+            total = self.steps * self.epochs
             self.bar = tqdm(total=total, initial=done, desc=self.title, unit="step", disable=None)
-        self.start, self.first = time.time(), 0.0
+        self.start, self.first = time.monotonic(), 0.0
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if batch == 0:
-            self.first = time.time() - self.start  # seconds of a step that may have been traced
+            self.first = time.monotonic() - self.start  # seconds of a step that may have been traced
         self.bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        seconds = time.time() - self.start
-        steps = self.params["steps"]
-        steady = (seconds - self.first) * steps / max(steps - 1, 1)
-        left = format_time(min(seconds, steady) * (self.epochs - epoch - 1))
+        seconds, steps = time.monotonic() - self.start, self.params["steps"]
+        steady = min((seconds - self.first) / max(steps - 1, 1), seconds / steps)
+        left = format_time(steady * self.steps * (self.epochs - epoch - 1))
         shown = [(name, value) for name, value in (logs or {}).items() if name in self.shown and not math.isnan(value)]
         figures = "  ".join(f"{name} {float(value):.4g}" for name, value in shown)
         tqdm.write(f"{self.title} epoch {epoch + 1}/{self.epochs}  {format_time(seconds)}, {left} left  {figures}")

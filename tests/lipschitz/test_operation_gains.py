@@ -8,7 +8,7 @@ from racl_tf.errors import UsageError
 from racl_tf.layers.mixed_cell import LEAVING
 from racl_tf.lipschitz.operation_gains import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
-from racl_tf.space import EDGES, OPERATIONS
+from racl_tf.space import EDGES, OPERATIONS, ZERO
 
 ALPHA, BETA = np.full((2, 14, 8), 1 / 8, np.float32), np.full((2, 14), 1 / 3, np.float32)
 
@@ -59,7 +59,7 @@ def test_is_the_largest_singular_value_of_the_jacobian(
 
 def test_zero_and_skip(supernet: Supernet, gains: np.ndarray) -> None:
     assert gains.shape == (3, len(EDGES), len(OPERATIONS))
-    assert not gains[..., OPERATIONS.index("none")].any()
+    assert not gains[..., ZERO].any()
     np.testing.assert_array_equal(gains[supernet.cells[0].reduction * 1, :, OPERATIONS.index("skip_connect")], 1)
 
 
@@ -83,7 +83,7 @@ def test_rank_correlation_by_hand() -> None:
     gains = np.broadcast_to(np.arange(1.0, 9.0), (2, 14, 8))
     log_norms = np.array(gains)
     log_norms[0] *= -1
-    log_norms[..., OPERATIONS.index("none")] = -np.inf
+    log_norms[..., ZERO] = -np.inf
     comparison = compare_norms_with_gains(log_norms, gains, images=4)
     assert comparison.within_edges == pytest.approx(0)
     assert comparison.correlation == pytest.approx(0, abs=1e-12)

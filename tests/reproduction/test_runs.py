@@ -62,7 +62,7 @@ def test_help_lists_the_flags(run: Run, program: str, flags: dict[str, object]) 
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """What the reproduction is asked for, in the place of making it."""
     calls: list[tuple] = []
-    monkeypatch.setattr(runs, "reproduce", lambda *args, extra: calls.append((*args, extra)))
+    monkeypatch.setattr(runs, "reproduce", lambda *args, extra, shard: calls.append((*args, extra)))
     return calls
 
 

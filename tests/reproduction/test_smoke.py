@@ -81,7 +81,9 @@ def tiny() -> ConfigDict:
 
 def reproduction(workdir: pathlib.Path, *exhibits: str) -> ConfigDict:
     networks = (f"mine={workdir}/mine.json", f"model={workdir}/model.keras")
-    return ConfigDict({"exhibits": exhibits, "datasets": ("digits",), "networks": networks, "digits": tiny()})
+    return ConfigDict(
+        {"exhibits": exhibits, "datasets": ("digits",), "networks": networks, "jobs": 1, "shard": "", "digits": tiny()}
+    )
 
 
 def written(workdir: pathlib.Path) -> dict[pathlib.Path, int]:

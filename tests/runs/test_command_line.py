@@ -148,13 +148,13 @@ def test_a_configuration_that_is_no_python_is_said(call: Run, tmp_path: pathlib.
 
 _SWALLOWED = """
 import signal, time, weakref
-from racl_tf.runs.command_line import interruptible
+from racl_tf.interruption import INTERRUPTION
 
 class Thing: pass
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with interruptible():
+    with INTERRUPTION.handling():
         thing = Thing()
         reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
         del thing

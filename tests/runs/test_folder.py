@@ -1,5 +1,6 @@
 """The run's folder says what it holds and refuses to be mixed with another run."""
 
+import functools
 import json
 import pathlib
 
@@ -73,8 +74,8 @@ def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) ->
     (folder / "history.csv").write_text("epoch")
     before = json.loads((folder / "config.json").read_text())
     for name in ADDED:
-        section, _, field = name.partition(".")
-        del before[section][field]
+        *sections, field = name.split(".")
+        del functools.reduce(dict.__getitem__, sections, before)[field]
     (folder / "config.json").write_text(json.dumps(before))
     config.update_from_flattened_dict(dict(ADDED))
     assert StepFolder(str(tmp_path), "search", config, ("search", "train")).begin() == folder

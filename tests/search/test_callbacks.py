@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -85,24 +86,35 @@ def test_tables_begun_in_the_warm_up_have_the_columns_of_the_search(
 
 
 def test_step_file(tmp_path: pathlib.Path) -> None:
-    """One row a step, empty where there is no constraint yet; an interrupted epoch leaves nothing behind."""
-    path = tmp_path / "steps.csv"
+    """One row a step, empty where there is no constraint yet; what comes after the model's step is repeated."""
+    path, model = tmp_path / "steps.csv", SimpleNamespace(steps=0)
     warm, full = (
         {"loss": 1.0, "mu_F": -2.0, "sigma_F": 0.5},
         {"mu_F": -3.0, "constraint": 6.0, "theta": tf.constant(0.5)},
     )
-    play(StepFile(path), [warm, full], epochs=2)
-    play(StepFile(path), [full, full], first=1)
-    interrupted = StepFile(path)
-    interrupted.on_epoch_begin(2)
-    interrupted.on_train_batch_end(0, full)
+
+    def begin(epoch: int, *steps: dict) -> StepFile:
+        callback = StepFile(path)
+        callback.set_model(model)
+        callback.on_epoch_begin(epoch)
+        for batch, logs in enumerate(steps):
+            callback.on_train_batch_end(batch, logs)
+        return callback
+
+    begin(0, warm, full).on_epoch_end(0)
+    model.steps = 2
+    begin(1, full, full).on_epoch_end(1)
+    model.steps = 3
+    begin(1, warm).flush()  # the second step of the second epoch again
+    model.steps = 4
+    begin(2, full)
     rows = read_table(path)
     assert list(rows[0]) == ["epoch", "step", "mu_F", "sigma_F", "constraint", "probability", "theta"]
     assert [(row["epoch"], row["step"], row["mu_F"]) for row in rows] == [
         ("1", "1", "-2"),
         ("1", "2", "-3"),
         ("2", "1", "-3"),
-        ("2", "2", "-3"),
+        ("2", "2", "-2"),
     ]
     assert (rows[0]["theta"], rows[1]["theta"], rows[1]["sigma_F"]) == ("", "0.5", "")
 

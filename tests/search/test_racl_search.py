@@ -1,5 +1,7 @@
 """The search as a Keras model: warm-up, validation, and what graphs, saving, resuming and replicas must not change."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from racl_tf.search.callbacks import WarmUp
 from racl_tf.search.confidence_constraint import UPDATES, ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
-from racl_tf.training.callbacks import Checkpoints
+from racl_tf.training.checkpoints import Checkpoints, Position
 
 REDUCTION, QUANTILE = 3.0, 1.2815516
 
@@ -130,26 +132,43 @@ def test_keras_file_holds_the_whole_state(tmp_path, steps: list) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("update", UPDATES)
-def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, halves: tuple[ImageSet, ImageSet], update: str) -> None:
-    """Epochs 3 and 4 from the checkpoint after epoch 2 end where the run that went through them ends."""
+def test_a_resumed_run_repeats_the_uninterrupted_one(
+    tmp_path: pathlib.Path, halves: tuple[ImageSet, ImageSet], update: str
+) -> None:
+    """From the state after the first step of the third epoch to the end, bit for bit, with the epoch's means."""
 
-    def fit(search: RACLSearch, first_epoch: int, *callbacks: keras.callbacks.Callback) -> None:
-        data = search_batches(*halves, 24, seed=3, first_epoch=first_epoch)
-        schedule = {"epochs": 4, "initial_epoch": first_epoch, "steps_per_epoch": 2}
-        search.fit(data, **schedule, callbacks=[WarmUp(1), *callbacks], verbose=0)
+    class History(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loss: dict[int, float] = {}
+
+        def on_epoch_end(self, epoch: int, logs: dict) -> None:
+            self.loss[epoch] = logs["loss"]
+
+    class End(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            if int(self.model.steps) == 6:
+                raise KeyboardInterrupt
+
+    def fit(search: RACLSearch, folder: pathlib.Path, *others: keras.callbacks.Callback) -> dict[int, float]:
+        checkpoints, history = Checkpoints(search, folder, minutes=0), History()
+        checkpoints.restore()
+
+        def stream(position: Position) -> tf.data.Dataset:
+            return search_batches(*halves, 24, seed=3, first_epoch=position.epoch, first_step=position.step)
+
+        checkpoints.fit(stream, epochs=4, steps=2, callbacks=[WarmUp(1), history, *others])
+        return history.loss
 
     whole = make_search(update=update)
-    checkpoints = Checkpoints(whole, tmp_path)
-    after_two = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: checkpoints.on_epoch_end(epoch) if epoch == 1 else None
-    )
-    fit(whole, 0, after_two)
+    losses = fit(whole, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_search(update=update), tmp_path / "parts", End())
+    assert Checkpoints(make_search(update=update), tmp_path / "parts").restore() == (2, 1)
     resumed = make_search(update=update)
-    first_epoch = Checkpoints(resumed, tmp_path).restore()
-    assert first_epoch == 2
-    fit(resumed, first_epoch)
-    assert int(whole.steps) == 8
-    assert_equal_variables(state(resumed), state(whole), atol=1e-7)
+    assert fit(resumed, tmp_path / "parts") == {epoch: losses[epoch] for epoch in (2, 3)}
+    assert int(resumed.steps) == 8
+    assert_equal_variables(state(resumed), state(whole), atol=0, rtol=0)
 
 
 @pytest.mark.slow

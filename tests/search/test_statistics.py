@@ -13,7 +13,7 @@ from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.search.statistics import architecture_statistics, choices_kept, constraint_statistics
-from racl_tf.space import OPERATIONS, Cell, Genotype
+from racl_tf.space import OPERATIONS, ZERO, Cell, Genotype
 
 MOVES = ["mu_alpha_common", "mu_alpha_edges", "mu_alpha_relative", "mu_beta_common", "mu_beta_relative"]
 
@@ -41,7 +41,7 @@ def test_at_the_start(architecture: LogNormalArchitecture) -> None:
 def test_a_common_shrink_is_common(architecture: LogNormalArchitecture) -> None:
     """Of all operations but zero, which takes no part and stays: that is no choice."""
     shrink = np.full((2, 14, 8), -0.3)
-    shrink[..., OPERATIONS.index("none")] = 0
+    shrink[..., ZERO] = 0
     architecture.mu_alpha.assign_add(shrink)
     architecture.mu_beta.assign_add(np.full((2, 14), -0.2))
     np.testing.assert_allclose(moves(architecture), [-0.3, 0, 0, -0.2, 0], atol=1e-6)
@@ -60,7 +60,7 @@ def test_a_choice_is_relative(architecture: LogNormalArchitecture) -> None:
     """On every edge skip rises by 1 while zero, which is left out, rises by 2; node 2's edges part by 0.6."""
     alpha, beta = np.zeros((2, 14, 8)), np.zeros((2, 14))
     alpha[..., OPERATIONS.index("skip_connect")] = 1
-    alpha[..., OPERATIONS.index("none")] = 2
+    alpha[..., ZERO] = 2
     beta[:, :2] = [0.3, -0.3]
     architecture.mu_alpha.assign_add(alpha)
     architecture.mu_beta.assign_add(beta)
@@ -81,7 +81,7 @@ def test_a_choice_is_relative(architecture: LogNormalArchitecture) -> None:
 def test_zero_has_a_share_where_weights_are_divided_by_their_sum() -> None:
     architecture = LogNormalArchitecture(normalize="sum")
     alpha = np.zeros((2, 14, 8))
-    alpha[..., OPERATIONS.index("none")] = 1
+    alpha[..., ZERO] = 1
     architecture.mu_alpha.assign_add(alpha)
     statistics = architecture_statistics(architecture)
     assert statistics["share_zero"] == pytest.approx(np.e / (np.e + 7))
@@ -118,7 +118,7 @@ def test_choosing_the_lightest_operations_reaches_what_is_reachable(search: RACL
     least = 0.0
     for kind in (0, 1):
         total = norms[search.cell_types.numpy() == kind].sum(0)
-        total[:, OPERATIONS.index("none")] = np.inf
+        total[:, ZERO] = np.inf
         for edges in (slice(0, 2), slice(2, 5), slice(5, 9), slice(9, 14)):
             edge, operation = np.unravel_index(total[edges].argmin(), total[edges].shape)
             alpha[kind, edges.start + edge, operation] = beta[kind, edges.start + edge] = 40

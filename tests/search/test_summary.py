@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from racl_tf.lipschitz import GainComparison
-from racl_tf.search.statistics import MOST_ENTROPY
 from racl_tf.search.summary import SearchSummary
+from racl_tf.space.operations import MOST_ENTROPY
 
 STATISTICS = {
     "mu_alpha_relative": 0.25,
@@ -24,9 +24,9 @@ STATISTICS = {
 GAINS = GainComparison(0.64, 0.59, {"skip_connect": 1.0}, {"skip_connect": 1.0}, 12)
 
 
-def summary(entropy: float, constraint: float | None = 0.01) -> SearchSummary:
+def summary(entropy: float, constraint: float | None = 0.01, steps: int = 300) -> SearchSummary:
     gains = None if constraint is None else GAINS
-    return SearchSummary({**STATISTICS, "entropy_alpha": entropy}, constraint, 0.875, 5, gains)
+    return SearchSummary({**STATISTICS, "entropy_alpha": entropy}, steps, constraint, 0.875, 5, gains)
 
 
 def test_a_search_that_chose() -> None:
@@ -46,6 +46,23 @@ def test_entropy_tells_a_choice(lost: float, chose: bool) -> None:
     assert ("This search chose next to nothing" in str(found)) != chose
 
 
+@pytest.mark.parametrize(
+    ("constraint", "steps", "said"),
+    [
+        (-0.3, 315, []),
+        (0.7, 315, ["The constraint is not met: c is 0.7"]),
+        (None, 315, []),
+        (0.7, 9, ["Only 9 steps moved", "The constraint is not met"]),
+    ],
+)
+def test_a_search_says_what_speaks_against_it(constraint: float | None, steps: int, said: list[str]) -> None:
+    found = summary(1.9, constraint, steps)
+    assert len(found.doubts) == len(said)
+    for line, expected in zip(found.doubts, said, strict=True):
+        assert line.startswith(expected)
+        assert line in str(found).splitlines()
+
+
 def test_without_a_constraint_and_as_a_file(tmp_path: pathlib.Path) -> None:
     found = summary(1.9, None)
     assert "constraint" not in str(found)
@@ -53,8 +70,10 @@ def test_without_a_constraint_and_as_a_file(tmp_path: pathlib.Path) -> None:
     found.save(tmp_path / "summary.json")
     assert json.loads((tmp_path / "summary.json").read_text()) == {
         "statistics": dict(found.statistics),
+        "steps": 300,
         "constraint": None,
         "chose": True,
+        "doubts": [],
         "kept": {"share": 0.875, "epochs": 5},
         "norms_and_gains": None,
     }

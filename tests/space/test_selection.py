@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from racl_tf.errors import UsageError
-from racl_tf.space import EDGES, OPERATIONS, Cell, select_genotype
+from racl_tf.space import EDGES, OPERATIONS, ZERO, Cell, select_genotype
 
 SHAPE = (2, 14, 8)
 
@@ -50,7 +50,7 @@ def test_ties_go_to_the_lower_index() -> None:
 
 def test_the_better_edge_comes_first_and_zero_never_counts() -> None:
     scores = np.zeros(SHAPE)
-    scores[..., OPERATIONS.index("none")] = 9.0
+    scores[..., ZERO] = 9.0
     last_node = [EDGES.index((source, 5)) for source in range(5)]
     scores[0, last_node[1], OPERATIONS.index("dil_conv_5x5")] = 1.0
     scores[0, last_node[4], OPERATIONS.index("skip_connect")] = 2.0
