@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,18 +30,17 @@ from racl_tf.reporting.charts import (
 )
 from racl_tf.reporting.run_record import RunRecord, flat
 from racl_tf.settings import paper_settings
-from racl_tf.space import EDGES, INPUTS, NODES, OPERATIONS, Genotype, edges_into
+from racl_tf.space import CANDIDATES, EDGES, INPUTS, NODES, ZERO, Cell, Genotype, edges_into
+from racl_tf.space.operations import MOST_ENTROPY
 from racl_tf.tables import format_radius
 from racl_tf.version import __version__
 
 MARK = "<!-- Written by racl-report, which may write it anew. -->"
 """The second line of every report, by which one is told from other files."""
 
-_CANDIDATES = tuple(operation for operation in OPERATIONS if operation != "none")
-_COLUMNS = [OPERATIONS.index(operation) for operation in _CANDIDATES]
 _EDGE_NAMES = [f"{source}→{target}" for source, target in EDGES]
 _OPERATION_NAMES = [
-    name.replace("_3x3", " 3").replace("_5x5", " 5").replace("_connect", "").replace("_", " ") for name in _CANDIDATES
+    name.replace("_3x3", " 3").replace("_5x5", " 5").replace("_connect", "").replace("_", " ") for name in CANDIDATES
 ]
 _CELLS = ("normal", "reduction")
 _MOST_CLASSES = 20  # that a confusion matrix is drawn for
@@ -253,15 +251,15 @@ def _course(entries: Sequence[Mapping[str, Any]]) -> Course:
 def _weights(entry: Mapping[str, Any], cell: int) -> np.ndarray:
     """Returns mu_alpha + mu_beta of a cell, (14, 7), less the mean of each node."""
     alpha, beta = (np.array(entry[name][cell], float) for name in ("mu_alpha", "mu_beta"))
-    values = alpha[:, _COLUMNS] + beta[:, None]
+    values = np.delete(alpha, ZERO, -1) + beta[:, None]
     for node in range(INPUTS, INPUTS + NODES):
         values[edges_into(node)] -= values[edges_into(node)].mean()
     return values
 
 
-def _selected(cell: Any) -> list[tuple[int, int]]:
+def _selected(cell: Cell) -> list[tuple[int, int]]:
     return [
-        (EDGES.index((source, node)), _CANDIDATES.index(operation))
+        (EDGES.index((source, node)), CANDIDATES.index(operation))
         for node, edges in enumerate(cell.nodes, start=INPUTS)
         for operation, source in edges
     ]
@@ -281,7 +279,7 @@ def _spread(run: RunRecord) -> Iterable[Figure]:
             if names[0] not in last:  # of runs before it was kept
                 continue
             alpha, beta = (np.array(last[key][cell], float) for key in names)
-            values = np.concatenate([alpha[:, _COLUMNS], beta[:, None]], 1)
+            values = np.concatenate([np.delete(alpha, ZERO, -1), beta[:, None]], 1)
             if letter == "μ":
                 values[:, :-1] -= values[:, :-1].mean(1, keepdims=True)
                 values[:, -1] -= _node_means(beta)
@@ -371,13 +369,14 @@ def _search_curves(run: RunRecord) -> Iterable[Figure | Table | None]:
             ("mu of edges moved relatively by", f"{moved['mu_beta_relative']:.3f}"),
             (
                 "entropy of operations' weights",
-                f"{moved['entropy_alpha']:.4f} of {math.log(len(_CANDIDATES)):.4f} nats",
+                f"{moved['entropy_alpha']:.4f} of {MOST_ENTROPY:.4f} nats",
             ),
             ("this search chose", "something" if summary["chose"] else "next to nothing"),
         ]
         if summary.get("constraint") is not None:
             rows.insert(0, ("c at the end", f"{summary['constraint']:.3f}"))
-        yield Table("In figures", ("", ""), tuple(rows))
+        doubts = "".join(f" This search is not to be relied on: {doubt}" for doubt in summary.get("doubts", ()))
+        yield Table("In figures", ("", ""), tuple(rows), doubts.strip())
 
 
 def _training_curves(run: RunRecord) -> Iterable[Figure | None]:

@@ -53,6 +53,9 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
         write_table(run / "search/history.csv", rows)
         if finished:
             genotype.save(run / "search/genotype.json")
+            moved = {"mu_alpha_relative": 0.25, "mu_beta_relative": 0.5, "entropy_alpha": 1.9}
+            summary = {"statistics": moved, "constraint": -0.9, "chose": True, "doubts": [EVIL]}
+            write_json(run / "search/summary.json", summary)
             write_table(run / "train/history.csv", [row | {"val_accuracy": "0.4"} for row in rows])
             write_json(run / "train/finished.json", {"monitor": "val_accuracy", "best_epoch": 3, "value": 0.4})
             labels, predictions = np.array([0, 0, 1, 1], np.int32), np.array([0, 0, 1, 0], np.int32)

@@ -18,7 +18,7 @@ Make = Callable[..., pathlib.Path]
 FILES = (
     *("search/architecture.jsonl", "search/steps.csv", "search/history.csv", "search/genotype.json"),
     *("train/history.csv", "train/finished.json", "evaluate/results.json", "evaluate/outcomes.npz"),
-    *("evaluate/adversarial.npz", "search/versions.json", "train/config.json"),
+    *("evaluate/adversarial.npz", "search/versions.json", "search/summary.json", "train/config.json"),
 )
 
 
@@ -109,6 +109,8 @@ def test_the_figures_are_those_of_the_files(make_run: Make) -> None:
         "image 1: cat, taken for <script>",
         "magnified 5.0 times",
         "4 of 4",
+        "1.9000 of 1.9459 nats",
+        "This search is not to be relied on: <script>",
         "2 min 0 s",
         "search.warmup_epochs",
     ):
