@@ -10,6 +10,8 @@ from racl_tf.runs.command_line import run_program, wrote
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from racl_tf.runs.dry_run import DryRun
+
 
 def search(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.search import run_search
@@ -20,9 +22,19 @@ def search(config: ConfigDict, workdir: str) -> None:
     print(f"Next: racl-train --workdir={workdir}")
 
 
+def dry_run(config: ConfigDict, workdir: str) -> DryRun:
+    from racl_tf.runs.dry_run import dry_run_search
+
+    return dry_run_search(config, workdir)
+
+
 def run() -> None:
     run_program(
-        search, __doc__, steps=("search",), setting_flags=lambda flags: flags.THREAT | flags.SEARCH | flags.CALLBACKS
+        search,
+        __doc__,
+        dry_run=dry_run,
+        steps=("search",),
+        setting_flags=lambda flags: flags.THREAT | flags.SEARCH | flags.CALLBACKS,
     )
 
 

@@ -10,6 +10,8 @@ from racl_tf.runs.command_line import run_program, wrote
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from racl_tf.runs.dry_run import DryRun
+
 
 def train(config: ConfigDict, workdir: str) -> None:
     from racl_tf.runs.train import run_training
@@ -19,10 +21,17 @@ def train(config: ConfigDict, workdir: str) -> None:
     print(f"Next: racl-evaluate --workdir={workdir}")
 
 
+def dry_run(config: ConfigDict, workdir: str) -> DryRun:
+    from racl_tf.runs.dry_run import dry_run_training
+
+    return dry_run_training(config, workdir)
+
+
 def run() -> None:
     run_program(
         train,
         __doc__,
+        dry_run=dry_run,
         steps=("search", "train"),
         setting_flags=lambda flags: flags.THREAT | flags.TRAIN | flags.CALLBACKS,
     )

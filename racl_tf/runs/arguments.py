@@ -53,12 +53,14 @@ class Arguments(NamedTuple):
         workdir: the run's folder.
         typed: what was typed to change settings, by their names: "--images=9" by "data.test_size".
         verbose: whether TensorFlow's messages are to be shown.
+        dry_run: whether it is only to be measured what the step will take.
     """
 
     config: ConfigDict
     workdir: str
     typed: Mapping[str, str]
     verbose: bool
+    dry_run: bool
 
 
 def read_arguments(
@@ -68,6 +70,7 @@ def read_arguments(
     config: str,
     steps: tuple[str, ...],
     setting_flags: Mapping[str, SettingFlag],
+    has_dry_run: bool = False,
 ) -> Arguments:
     """Returns what a command line says; `--help`, `--version` and `--print_config` end the program.
 
@@ -80,6 +83,7 @@ def read_arguments(
         config: the configuration used if none is given.
         steps: the steps of the run whose settings are taken over, the later the stronger.
         setting_flags: flags that change settings, by name; they do so in this order.
+        has_dry_run: whether there is a flag `--dry_run`.
 
     Raises:
         UsageError: a mistake in the command line, or a number out of its range.
@@ -90,7 +94,7 @@ def read_arguments(
     if workdir and name is None:
         take_over_settings(settings, workdir, steps)
     default = f"the run's, {config}" if steps else config
-    values = _define_flags(settings, rest, description, setting_flags, default=default)
+    values = _define_flags(settings, rest, description, setting_flags, default=default, has_dry_run=has_dry_run)
     strays = _parse(values, rest, settings, setting_flags)[1:]
     if strays:
         raise UsageError(f"Received arguments that are not flags: {' '.join(strays)}. Write --NAME=VALUE.")
@@ -114,7 +118,7 @@ def read_arguments(
     verbose = values["verbosity"].present
     if not verbose:
         absl.logging.set_verbosity(absl.logging.WARNING)
-    return Arguments(settings, workdir, typed, bool(verbose))
+    return Arguments(settings, workdir, typed, bool(verbose), has_dry_run and values.dry_run)
 
 
 def in_flags(message: str, typed: Mapping[str, str]) -> str:
@@ -160,12 +164,16 @@ def _define_flags(
     setting_flags: Mapping[str, SettingFlag],
     *,
     default: str,
+    has_dry_run: bool,
 ) -> flags.FlagValues:
     """Returns the flags of one command line, those of libraries among them."""
     own = flags.FlagValues()
     own.append_flag_values(flags.FLAGS)
     flags.DEFINE_string("workdir", None, "The run's folder; the same command continues what is there.", own)
     flags.DEFINE_boolean("print_config", False, "Prints every setting as it would be used, and ends.", own)
+    if has_dry_run:
+        text = "Measures on a few steps what time, memory and disk this will take, prints it, and ends."
+        flags.DEFINE_boolean("dry_run", False, text, own)
     flags.DEFINE_flag(_EndingFlag("version", lambda: f"racl_tf {__version__}", "Prints the version, and ends."), own)
     for name, help_of in (("help", own.main_module_help), ("helpfull", own.get_help)):
         flags.DEFINE_flag(_EndingFlag(name, _help(description, help_of), "Lists the flags, and ends."), own)
@@ -183,7 +191,8 @@ def _define_flags(
     except (AttributeError, KeyError) as error:
         raise UsageError(f"There is no such setting: {_reason(error)}") from None
     own["config"].default_as_str = f"'{default}'"
-    for name in ("workdir", "config", *setting_flags, "print_config", "version", "help"):  # which --help lists
+    more = ("dry_run",) if has_dry_run else ()
+    for name in ("workdir", "config", *setting_flags, *more, "print_config", "version", "help"):  # which --help lists
         own.register_key_flag_for_module(sys.argv[0], own[name])
     return own
 

@@ -49,6 +49,7 @@ def run_program(
     *,
     config: str = DEFAULT_CONFIG,
     steps: tuple[str, ...] = (),
+    dry_run: Callable[[ConfigDict, str], object] | None = None,
     setting_flags: Callable[[ModuleType], Mapping[str, SettingFlag]] = lambda _: {},
 ) -> None:
     """Reads the command line and runs a step; a mistake of the user's ends in one paragraph and status 1.
@@ -58,6 +59,7 @@ def run_program(
         description: what `--help` says first.
         config: the configuration used if none is given and the run's folder holds no settings.
         steps: the steps of a run whose settings are this one's too where none are given, the step itself last.
+        dry_run: measures what the step will take, and returns what is printed, where `--dry_run` asks for it.
         setting_flags: returns the flags that change settings, by name, of the module `racl_tf.runs.flags`.
     """
     with _errors_in_one_paragraph(), INTERRUPTION.handling() as interruption:
@@ -66,11 +68,19 @@ def run_program(
             from racl_tf.runs.arguments import in_flags, read_arguments
 
             given = read_arguments(
-                sys.argv, description, config=config, steps=steps, setting_flags=setting_flags(flags)
+                sys.argv,
+                description,
+                config=config,
+                steps=steps,
+                setting_flags=setting_flags(flags),
+                has_dry_run=dry_run is not None,
             )
             _show_our_messages_only(everything=given.verbose)
             try:
-                step(given.config, given.workdir)
+                if given.dry_run and dry_run:
+                    print(dry_run(given.config, given.workdir), end="")
+                else:
+                    step(given.config, given.workdir)
             except UsageError as error:
                 raise UsageError(in_flags(str(error), given.typed)) from None
             if steps:

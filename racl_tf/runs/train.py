@@ -52,7 +52,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     Best is the epoch with the highest accuracy on images held out of the training set, under attack where the defence
     has one. With `train.held_out=0` all images are trained on, and it is the last one.
     """
-    network = _network(config, workdir)
+    network = network_to_train(config, workdir)
     step = StepFolder(workdir, file_names.TRAIN, config, ("attack", "train"))
     best, finished, used = (
         step.path / name for name in (file_names.BEST_NETWORK, file_names.FINISHED, file_names.GENOTYPE)
@@ -189,7 +189,7 @@ def _drop_path_shares(network: keras.Model) -> list[keras.Variable]:
     return [member.drop_path_share for member in members if getattr(member, "drop_path_ramp", False)]
 
 
-def _network(config: ConfigDict, workdir: str) -> str | Genotype:
+def network_to_train(config: ConfigDict, workdir: str) -> str | Genotype:
     """Returns what is trained: a name in the registry, or the genotype that was given or searched."""
     name = config.train.network
     if name and not name.lower().endswith(".json"):

@@ -1,6 +1,7 @@
 """Programs that are killed at random moments end, by the same command, bit for bit as if they had not been.
 
-RACL_TF_KILLS says how many kills in all (4 by default); each line that is printed is a kill.
+RACL_TF_KILLS says how many kills in all: by default 2, one of a search and one of a training; with 10 and more of all
+programs. Each line that is printed is a kill.
 """
 
 import csv
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-KILLS = int(os.environ.get("RACL_TF_KILLS", "4"))
+KILLS = int(os.environ.get("RACL_TF_KILLS", "2"))
 ROOT = pathlib.Path(__file__).parents[2]
 #: What is run in one folder, one after the other, and how many of ten kills each gets.
 PROGRAMS = {
@@ -32,6 +33,7 @@ PROGRAMS = {
     "transfer": (0, ["--models=a={train}/best.keras,b={train}/best.keras", "--attack=fgsm"]),
     "export": (0, []),
 }
+FEW = ("search", "train")  # that are killed where kills are few
 SETTINGS = [
     "--config=digits:smoke",
     "--config.search.epochs=3",
@@ -109,9 +111,12 @@ def latest_states(found: dict[str, object]) -> dict[str, object]:
 def test_killed_runs_end_like_whole_ones(tmp_path: pathlib.Path) -> None:
     whole, killed, count, chance = tmp_path / "whole", tmp_path / "killed", 0, random.Random(int(time.time()))
     for program, (share, _) in PROGRAMS.items():
+        kills = max(1, round(KILLS * share / 10)) if KILLS >= 10 else KILLS * (program in FEW) // len(FEW)
+        if not kills:
+            continue
         seconds = run_to_the_end(program, whole)
-        for _ in range(round(KILLS * share / 10) if share else KILLS >= 10):
-            wait = chance.uniform(0.1, 1.1) * seconds
+        for _ in range(kills):
+            wait = chance.uniform(0.2, 1) * seconds
             process = subprocess.Popen(
                 command(program, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )
@@ -129,4 +134,4 @@ def test_killed_runs_end_like_whole_ones(tmp_path: pathlib.Path) -> None:
     different = [name for name in one if one[name] != other[name]]
     print(f"{count} kills, {len(one)} files and variables compared, {len(different)} differ")
     assert not different
-    assert count >= KILLS // 4
+    assert count >= KILLS // 4, "most programs ended before they were killed"

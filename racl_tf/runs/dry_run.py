@@ -1,0 +1,313 @@
+"""What a search or a training will take, measured on a few of its steps before hours are spent."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import pathlib
+import re
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from racl_tf.data import Dataset, batches, hold_out, search_batches, split_halves, steps_per_epoch
+from racl_tf.errors import UsageError
+from racl_tf.networks.supernet import Supernet
+from racl_tf.result import Result
+from racl_tf.runs.common import augmentation, load_data, strategy
+from racl_tf.runs.search import make_search
+from racl_tf.runs.train import make_trainer, network_to_train
+from racl_tf.search.modes import search_mode
+from racl_tf.search.statistics import constraint_statistics
+from racl_tf.seeding import derive
+from racl_tf.training.callbacks import format_time
+from racl_tf.training.checkpoints import KEPT, Checkpoints
+
+_STEPS = 6  # that are measured of each phase, the first of which compiles
+_SHARE = 4  # the batch is a fourth of the wanted one while it is not known whether that fits
+_SMALL = 32  # images of a batch of which this is not asked
+
+
+@dataclass(frozen=True)
+class DryRun(Result):
+    """What a run will take.
+
+    Arguments:
+        what: "search" or "training".
+        parameters: trainable ones of the network, without those of the architecture.
+        multiply_adds: of the network for one image; of a supernet with all its operations.
+        batch_size: images of a step.
+        steps: of the whole run by phase.
+        step_seconds: of a step by phase, the median.
+        compile_seconds: of the first steps of all phases.
+        epoch_seconds: what comes at an epoch's end: validation, statistics, the state.
+        epochs: of the whole run.
+        memory: the process's peak in bytes.
+        machine_memory: in bytes, of this machine or container.
+        disk: bytes that states and networks will take.
+    """
+
+    what: str
+    parameters: int
+    multiply_adds: int
+    batch_size: int
+    steps: Mapping[str, int]
+    step_seconds: Mapping[str, float]
+    compile_seconds: float
+    epoch_seconds: float
+    epochs: int
+    memory: int
+    machine_memory: int
+    disk: int
+
+    @property
+    def seconds(self) -> float:
+        """Expected of the whole run, without the start of Python and the reading of data."""
+        steady = sum(self.steps[phase] * seconds for phase, seconds in self.step_seconds.items())
+        return self.compile_seconds + steady + self.epochs * self.epoch_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "seconds": self.seconds}
+
+    def __str__(self) -> str:
+        steps = "; ".join(
+            f"{self.steps[phase]:,} steps of {seconds:.3g} s in the {phase}"
+            for phase, seconds in self.step_seconds.items()
+        )
+        lines = [
+            f"Dry run of the {self.what}; nothing of it is kept.",
+            f"Network: {self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image.",
+            f"Time: {format_time(self.seconds)} for {self.epochs} epochs: {steps}, in batches of {self.batch_size}; "
+            f"{format_time(self.compile_seconds)} to compile; {self.epoch_seconds:.2g} s at each epoch's end.",
+            f"Memory: at most {_gigabytes(self.memory)} of {_gigabytes(self.machine_memory)}.",
+            f"Disk: {_gigabytes(self.disk)}.",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
+    """Measures a few steps of each phase of a search.
+
+    Raises:
+        UsageError: cells are drawn at random, or the batch does not fit into memory.
+    """
+    del workdir
+    settings = config.search
+    if search_mode(settings.mode).architecture is None:
+        raise UsageError(f"Nothing is searched in mode {settings.mode!r}: there is nothing to measure.")
+    dataset = load_data(config)
+    halves = split_halves(dataset.train, seed=derive(config.seed, "halves"))
+    per_epoch = steps_per_epoch(halves[0], settings.batch_size)
+    with strategy().scope():
+        model = make_search(config, dataset, per_epoch * settings.epochs)
+
+    def stream(batch_size: int) -> tf.data.Dataset:
+        return search_batches(*halves, batch_size, seed=config.seed, augmentation=augmentation(config))
+
+    def set_phase(searching: bool) -> None:
+        if model.searching != searching:
+            model.searching = searching
+            model.make_train_function(force=True)
+
+    phases = {"warm-up": settings.warmup_epochs, "search": settings.epochs - settings.warmup_epochs}
+    _check_memory(model, stream, settings.batch_size, "search.batch_size, search.channels or search.cells")
+    compiled, seconds = 0.0, {}
+    for phase in (phase for phase, epochs in phases.items() if epochs):
+        set_phase(phase == "search")
+        first, seconds[phase] = _measure(model, stream(settings.batch_size))
+        compiled += first
+    constraint_statistics(model)
+    statistics_seconds = _seconds(lambda: constraint_statistics(model))
+    return _report(
+        "search",
+        model,
+        model.supernet,
+        dataset,
+        batch_size=settings.batch_size,
+        steps={phase: epochs * per_epoch for phase, epochs in phases.items() if epochs},
+        step_seconds=seconds,
+        compile_seconds=compiled,
+        epoch_seconds=statistics_seconds,
+        epochs=settings.epochs,
+        networks=0,
+    )
+
+
+def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
+    """Measures a few steps and validation batches of a training.
+
+    Raises:
+        UsageError: there is no genotype to train yet, or the batch does not fit into memory.
+    """
+    settings, dataset = config.train, load_data(config)
+    network = network_to_train(config, workdir)
+    images, held_out = dataset.train, None
+    if settings.held_out:
+        images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
+    per_epoch = steps_per_epoch(images, settings.batch_size)
+    with strategy().scope():
+        trainer = make_trainer(config, network, dataset, per_epoch * settings.epochs)
+
+    def stream(batch_size: int) -> tf.data.Dataset:
+        return batches(images, batch_size, seed=config.seed, augmentation=augmentation(config))
+
+    _check_memory(trainer, stream, settings.batch_size, "train.batch_size, train.channels or train.cells")
+    compiled, seconds = _measure(trainer, stream(settings.batch_size))
+    validation = 0.0
+    if held_out is not None:
+        some = held_out.take(range(min(len(held_out), settings.batch_size)))
+        arguments = {"batch_size": settings.batch_size, "verbose": 0}
+        first = _seconds(lambda: trainer.evaluate(some.images(), some.y, **arguments))
+        validation = _seconds(lambda: trainer.evaluate(some.images(), some.y, **arguments))
+        compiled += first - validation
+        validation *= len(held_out) / len(some)
+    return _report(
+        "training",
+        trainer,
+        trainer.network,
+        dataset,
+        batch_size=settings.batch_size,
+        steps={"training": settings.epochs * per_epoch},
+        step_seconds={"training": seconds},
+        compile_seconds=compiled,
+        epoch_seconds=validation,
+        epochs=settings.epochs,
+        networks=1,
+    )
+
+
+def multiply_adds(network: keras.Model, dataset: Dataset) -> int:
+    """Returns the multiply-adds of a network, or of a supernet with all its operations, for one image."""
+    image = tf.TensorSpec([1, *dataset.input_shape])
+    weights = [tf.ones([2, 14, 8]), tf.ones([2, 14])] if isinstance(network, Supernet) else []
+    forward = tf.function(lambda x: network(x, *weights, training=False), autograph=False)
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    graph = forward.get_concrete_function(image).graph
+    with _quiet():
+        profile = tf.compat.v1.profiler.profile(graph, options=options)
+    return int(profile.total_float_ops) // 2
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences TensorFlow, which says at each count that its profiler is of version 1."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+class _Clock(keras.callbacks.Callback):
+    def on_train_begin(self, logs: object = None) -> None:
+        self.times = [time.monotonic()]
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.times.append(time.monotonic())
+
+
+def _measure(model: keras.Model, stream: tf.data.Dataset, steps: int = _STEPS) -> tuple[float, float]:
+    """Returns the seconds of the first step beyond those of a later one, and the median of the later ones."""
+    clock = _Clock()
+    model.fit(stream, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
+    first, *later = (after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
+    steady = statistics.median(later) if later else first
+    return max(first - steady, 0.0), steady
+
+
+def _check_memory(model: keras.Model, stream: Callable[[int], tf.data.Dataset], batch_size: int, settings: str) -> None:
+    """Checks, by a step of a fourth of a batch, that a whole one will fit: what a step takes grows at most as it does.
+
+    Raises:
+        UsageError: it will not.
+    """
+    if batch_size <= _SMALL:
+        return
+    before, few = _resident(), math.ceil(batch_size / _SHARE)
+    _reset_peak()
+    _measure(model, stream(few), steps=2)
+    image, available = (_peak() - before) / few, _machine_memory()
+    expected = before + image * batch_size
+    if expected > available:
+        fitting = max(0, int((available - before) / image))
+        advice = f"A batch of {fitting} would fit" if fitting else "Not even one image would fit"
+        raise UsageError(
+            f"A step in batches of {batch_size} takes about {_gigabytes(expected)}, and this machine has "
+            f"{_gigabytes(available)}. {advice}: lower {settings}."
+        )
+    model.make_train_function(force=True)
+
+
+def _report(
+    what: str, model: keras.Model, network: keras.Model, dataset: Dataset, *, networks: int, **measured: Any
+) -> DryRun:
+    peak = _peak()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(model, pathlib.Path(folder))
+        saved = _seconds(checkpoints.save)
+        state = sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    weights = sum(math.prod(variable.shape) * 4 for variable in network.variables)
+    measured["epoch_seconds"] += saved
+    disk = KEPT * state + networks * weights
+    return DryRun(
+        what,
+        parameters=sum(math.prod(variable.shape) for variable in network.trainable_variables),
+        multiply_adds=multiply_adds(network, dataset),
+        memory=peak,
+        machine_memory=_machine_memory(),
+        disk=disk,
+        **measured,
+    )
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    act()
+    return time.monotonic() - begun
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _machine_memory() -> int:
+    """Returns the bytes of memory of this machine, or of this container if it may have less."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = pathlib.Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return min(whole, int(text)) if text.isdigit() else whole
+
+
+def _status(name: str) -> int | None:
+    path = pathlib.Path("/proc/self/status")
+    match = re.search(rf"{name}:\s+(\d+) kB", path.read_text()) if path.exists() else None
+    return 1024 * int(match[1]) if match else None
+
+
+def _resident() -> int:
+    return _status("VmRSS") or _peak()
+
+
+def _peak() -> int:
+    """Returns the most bytes of memory that this process had since `_reset_peak`, or ever where that is not known."""
+    unit = 1 if os.uname().sysname == "Darwin" else 1024
+    return _status("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _reset_peak() -> None:
+    path = pathlib.Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
