@@ -81,10 +81,10 @@ def run_program(
                     print(dry_run(given.config, given.workdir), end="")
                 else:
                     step(given.config, given.workdir)
+                    if steps:
+                        print(f"To look at it: racl-report {shlex.quote(given.workdir)}")
             except UsageError as error:
                 raise UsageError(in_flags(str(error), given.typed)) from None
-            if steps:
-                print(f"To look at it: racl-report {shlex.quote(given.workdir)}")
         except BaseException:  # whatever TensorFlow or an import made of the interrupt
             if not interruption.requested:
                 raise
