@@ -57,12 +57,14 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["racl_tf", "racl_tf.*"]) + list(PLACES),
     package_dir={"racl_tf": "racl_tf", **PLACES},
-    package_data={"racl_tf": ["py.typed", "space/*.json", "evaluation/*.json"]},
+    package_data={"racl_tf": ["py.typed", "space/*.json", "evaluation/*.json", "reporting/*.jinja"]},
     install_requires=[
         "absl-py>=2.0",
+        "Jinja2>=3.1",
         "filelock>=3.13",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
-        "keras>=3.13.2",  # those before run code of models in safe mode (.h5, TFSMLayer) or read files they name,
+        "keras>=3.13.2",  # those before run code of models in safe mode (.h5, TFSMLayer) or read files they name
+        "markupsafe>=2.1",
         "matplotlib>=3.8",
         "ml_collections>=1.0",
         "numpy>=1.26",
@@ -112,6 +114,8 @@ setup(
                 "reproduce",
                 "study",
                 "choose",
+                "report",
+                "draw",
             )
         ]
     },

@@ -42,7 +42,7 @@ def run() -> None:
         __doc__,
         config="digits",
         steps=("search", "train", "evaluate"),
-        setting_flags=lambda flags: flags.THREAT,
+        setting_flags=lambda flags: flags.THREAT | flags.CALLBACKS,
     )
 
 

@@ -30,7 +30,11 @@ def dry_run(config: ConfigDict, workdir: str) -> DryRun:
 
 def run() -> None:
     run_program(
-        search, __doc__, dry_run=dry_run, steps=("search",), setting_flags=lambda flags: flags.THREAT | flags.SEARCH
+        search,
+        __doc__,
+        dry_run=dry_run,
+        steps=("search",),
+        setting_flags=lambda flags: flags.THREAT | flags.SEARCH | flags.CALLBACKS,
     )
 
 

@@ -33,7 +33,7 @@ def run() -> None:
         __doc__,
         dry_run=dry_run,
         steps=("search", "train"),
-        setting_flags=lambda flags: flags.THREAT | flags.TRAIN,
+        setting_flags=lambda flags: flags.THREAT | flags.TRAIN | flags.CALLBACKS,
     )
 
 

@@ -19,6 +19,9 @@ GENOTYPE = "genotype.json"  # the architecture that was searched, chosen or trai
 GENOTYPE_PICTURE = "genotype.png"  # the same, drawn
 RESULTS = "results.json"  # the figures, with what they were measured by
 OUTCOMES = "outcomes.npz"  # what became of each image, from which an evaluation goes on
+ADVERSARIAL = "adversarial.npz"  # what the strongest attack made of the images that fell, the first of them whole
+ROBUSTBENCH = "robustbench.json"  # the entry of an evaluation in that leaderboard
+REPORT = "report.html"  # all of the run on one page, in its folder
 IMAGES = "images.csv"  # the same by the names of the images' files, where they are from files
 
 # In `search`.

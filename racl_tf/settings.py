@@ -25,6 +25,7 @@ def paper_settings() -> ConfigDict:
     config.seed = 0  # everything random is folded from it
     config.deterministic = False  # whether TensorFlow may use only operations that round the same each time, but slower
     config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32
+    config.callbacks = ""  # module:function that makes Keras callbacks of the settings, for searches and trainings
 
     config.checkpoint = ConfigDict()
     config.checkpoint.minutes = 5.0  # at most that many between two saved states of a search or a training

@@ -1,5 +1,6 @@
 """Robust accuracy: how many images stand under which attacks, and whether the figures can be trusted."""
 
+from racl_tf.evaluation.adversarial_images import AdversarialImages, find_adversarial_images
 from racl_tf.evaluation.intervals import Difference, paired_bootstrap, wilson_interval
 from racl_tf.evaluation.loading import load_classifier
 from racl_tf.evaluation.masking import check_for_masking
@@ -10,6 +11,7 @@ from racl_tf.evaluation.sweep import Sweep, sweep_eps, sweep_steps
 from racl_tf.evaluation.transfer import Transfer, transfer
 
 __all__ = [
+    "AdversarialImages",
     "AttackOutcomes",
     "Difference",
     "Evaluation",
@@ -19,6 +21,7 @@ __all__ = [
     "Transfer",
     "check_for_masking",
     "evaluate",
+    "find_adversarial_images",
     "load_classifier",
     "paired_bootstrap",
     "sweep_eps",

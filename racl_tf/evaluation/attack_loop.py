@@ -24,12 +24,14 @@ class Outcome(NamedTuple):
         run: the number of the run, from 0.
         steps: after how many steps an adversarial image was found, or `NOT_FOUND`.
         finite: whether the model's outputs for that image are finite; if not, that is why it counts as misclassified.
+        adversarial: that image, float32 (H, W, C), where it was asked for.
     """
 
     image: int
     run: int
     steps: int
     finite: bool = True
+    adversarial: np.ndarray | None = None
 
 
 class Batch(NamedTuple):
@@ -47,7 +49,7 @@ class Batch(NamedTuple):
 
 
 def run_attack(
-    task: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int
+    task: EvaluationTask, attack: Attack, pending: Iterable[tuple[int, int]], *, seed: int, keep_images: bool = False
 ) -> Iterator[tuple[list[Outcome], int]]:
     """Runs an attack on images until for each an adversarial image is found or all runs are made; yields as it goes.
 
@@ -60,6 +62,7 @@ def run_attack(
         attack: not targeted.
         pending: indices of images, each with the run to begin with (0 for an image not attacked before).
         seed: of the noise, which depends on it, the image's index and the run alone.
+        keep_images: whether outcomes hold the adversarial images.
 
     Yields:
         The outcomes that are new, one for each finished run, and the number of steps made in runs that are not.
@@ -91,6 +94,9 @@ def run_attack(
             )
             for row in fresh_ends.tolist()
         ]
+        if keep_images:
+            shown = {int(rows[row, 0]): state.adversarial[row].numpy() for row in fresh_ends if is_adversarial[row]}
+            outcomes = [end._replace(adversarial=shown.get(end.image)) for end in outcomes]
         yield outcomes, int(count[~finished].sum())
         queue.extend((end.image, end.run + 1) for end in outcomes if end.steps == NOT_FOUND and end.run + 1 < runs)
         rows[finished] = -1

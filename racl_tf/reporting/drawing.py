@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import IO, Self
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ _TITLE = 0.5
 _MARGIN = 0.25
 
 
-def draw_genotype(genotype: Genotype, path: str | os.PathLike[str]) -> None:
+def draw_genotype(genotype: Genotype, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Draws both cells from left to right: inputs, the operations on them, the nodes that sum these, the output.
 
     A line has the colour of the node that it comes from. Nodes have the numbers of the text form and of JSON: 0 and 1
@@ -47,7 +47,7 @@ def draw_genotype(genotype: Genotype, path: str | os.PathLike[str]) -> None:
 
     Arguments:
         genotype: the genotype.
-        path: the file to write; its suffix, .png, .svg or .pdf, decides the format.
+        path: the file to write; its suffix, .png, .svg or .pdf, decides the format. An open file is written as PNG.
     """
     prefix = f"{genotype.name}: " if genotype.name else ""
     pictures = [

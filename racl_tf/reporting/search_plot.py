@@ -1,8 +1,10 @@
 """The course of a search as a picture."""
 
 import json
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,6 +52,22 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
         _draw_weights(axes, np.array(entries[-1]["mu_alpha"][column]), np.array(entries[-1]["mu_beta"][column]))
         axes.set_title(f"{cell} cell: $\\mu_\\alpha + \\mu_\\beta$, less its node's mean")
     _draw_selection(figure.add_subplot(grid[3, 2]), [Genotype.from_text(entry["genotype"]) for entry in entries])
+    figure.savefig(path)
+
+
+@picture_style()
+def plot_weights(alpha: np.ndarray, beta: np.ndarray, path: str | os.PathLike[str] | IO[bytes]) -> None:
+    """Draws mu of alpha and beta of both cells as heat maps.
+
+    Arguments:
+        alpha: mu of operations, shape (2, 14, 8).
+        beta: mu of edges, shape (2, 14).
+        path: of the picture (PNG, SVG or PDF); an open file is written as PNG.
+    """
+    figure = Figure(figsize=(10, 5))
+    for axes, cell, mu_alpha, mu_beta in zip(figure.subplots(1, 2), _CELLS, alpha, beta, strict=True):
+        _draw_weights(axes, mu_alpha, mu_beta)
+        axes.set_title(f"{cell} cell: $\\mu_\\alpha + \\mu_\\beta$, less its node's mean")
     figure.savefig(path)
 
 

@@ -5,11 +5,13 @@ Importing this costs nothing, so that an interrupt finds the program ready from 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import importlib
 import logging
 import os
+import shlex
 import sys
 import textwrap
 import warnings
@@ -18,7 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from racl_tf.errors import UsageError, shortened
-from racl_tf.interruption import INTERRUPTION
+from racl_tf.interruption import INTERRUPTION, Interruption
+from racl_tf.version import __version__
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -80,14 +83,53 @@ def run_program(
                     print(dry_run(given.config, given.workdir), end="")
                 else:
                     step(given.config, given.workdir)
+                    if steps:
+                        print(f"To look at it: racl-report {shlex.quote(given.workdir)}")
             except UsageError as error:
                 raise UsageError(in_flags(str(error), given.typed)) from None
         except BaseException:  # whatever TensorFlow or an import made of the interrupt
             if not interruption.requested:
                 raise
-            interruption.stop_raising()
-            print("\nInterrupted. The same command continues from what is finished.", file=sys.stderr)
-            sys.exit(interruption.status)
+            _end_interrupted(interruption, "The same command continues from what is finished.")
+
+
+def run_viewer(
+    step: Callable[[argparse.Namespace], None], description: str, *, define: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    """Reads the command line of a program that only looks at what is there, and runs it; ends as `run_program` does.
+
+    Arguments:
+        step: takes the arguments by name.
+        description: what `--help` says first.
+        define: adds the program's arguments to a parser, which has `--help` and `--version`.
+    """
+    with _errors_in_one_paragraph(), INTERRUPTION.handling() as interruption:
+        try:
+            parser = _Parser(description=description, allow_abbrev=False)
+            parser.add_argument(
+                "--version", action="version", version=f"racl_tf {__version__}", help="Prints the version, and ends."
+            )
+            define(parser)
+            arguments = parser.parse_args()
+            _show_our_messages_only(everything=False)
+            step(arguments)
+        except BaseException:
+            if not interruption.requested:
+                raise
+            _end_interrupted(interruption, "What was written before is as it was.")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints end as all others do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. U{' '.join(self.format_usage().split())[1:]}")
+
+
+def _end_interrupted(interruption: Interruption, outcome: str) -> NoReturn:
+    interruption.stop_raising()
+    print(f"\nInterrupted. {outcome}", file=sys.stderr)
+    sys.exit(interruption.status)
 
 
 def wrote(workdir: str, step: str, *names: str) -> None:

@@ -18,6 +18,7 @@ from racl_tf.evaluation import (
     MaskingReport,
     check_for_masking,
     evaluate,
+    find_adversarial_images,
     load_classifier,
 )
 from racl_tf.evaluation.chance import chance_warning
@@ -32,8 +33,8 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz, results.json and, of images from files, images.csv to `workdir/evaluate`. For a model near
-    chance such signs mean nothing, so that they are not looked for.
+    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`.
+    For a model near chance such signs mean nothing, so that they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
     if not settings.attacks:
@@ -60,9 +61,14 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
+    if not (folder / file_names.ADVERSARIAL).exists():
+        adversarial = find_adversarial_images(model, test, evaluation, batch_size=settings.batch_size)
+        if adversarial is not None:
+            adversarial.save(folder / file_names.ADVERSARIAL)
     if test.files is not None:
         write_table(folder / file_names.IMAGES, outcomes_by_file(evaluation, test.files, load_data(config).class_names))
-    record = provenance(config, model=attacked, digest=digest) | evaluation.to_dict()
+    record = provenance(config, model=attacked, digest=digest) | {"class_names": list(load_data(config).class_names)}
+    record |= evaluation.to_dict()
     write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
     return evaluation, masking
 

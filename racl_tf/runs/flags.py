@@ -94,6 +94,11 @@ IMAGES = {
     "images": SettingFlag("data.test_size", int, "how many test images, a stratified choice; by default all."),
     "bounds": SettingFlag("evaluate.bounds", numbers, "the model's inputs for black and for white, such as 0,255."),
 }
+CALLBACKS = {
+    "callbacks": SettingFlag(
+        "callbacks", str, "module:function of your own, which makes Keras callbacks of the run's settings."
+    )
+}
 SEARCH = {"epochs": SettingFlag("search.epochs", int, "how many epochs are searched, those of the warm-up included.")}
 TRAIN = {
     "network": SettingFlag(

@@ -24,7 +24,9 @@ from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
+from racl_tf.runs.events import SearchEvents
 from racl_tf.runs.folder import StepFolder, one_writer
+from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.search.callbacks import ArchitectureLog, StepFile, WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.modes import search_mode
@@ -60,6 +62,7 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     steps = steps_per_epoch(weights, settings.batch_size)
     with strategy().scope():
         model = make_search(config, dataset, steps * settings.epochs)
+        own_callbacks = load_callbacks(config)
         folder = step.begin()
         records = [
             ArchitectureLog(folder / file_names.ARCHITECTURE),
@@ -103,8 +106,9 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             WarmUp(settings.warmup_epochs),
             callbacks.StopOnDivergence(),
             *records,
-            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
+            SearchEvents(folder / file_names.EVENTS, config),
             callbacks.Progress(settings.epochs, steps, "search"),
+            *own_callbacks,
         ],
     )
     summary = summarize(model, folder, architecture)

@@ -33,7 +33,9 @@ from racl_tf.runs.common import (
     sgd,
     strategy,
 )
+from racl_tf.runs.events import Events
 from racl_tf.runs.folder import StepFolder, one_writer
+from racl_tf.runs.own_callbacks import load_callbacks
 from racl_tf.seeding import derive
 from racl_tf.space import Genotype
 from racl_tf.training import callbacks
@@ -72,6 +74,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         if settings.initial:
             start_from(trainer.network, settings.initial)
+        own_callbacks = load_callbacks(config)
         folder = step.begin()
         history_file = callbacks.HistoryFile(folder / file_names.HISTORY)
         checkpoints = Checkpoints(
@@ -118,8 +121,9 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
             callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
             history_file,
-            keras.callbacks.TensorBoard(folder / file_names.EVENTS, write_graph=False),
+            Events(folder / file_names.EVENTS, config, ("attack", "train")),
             callbacks.Progress(settings.epochs, steps, "training"),
+            *own_callbacks,
         ],
     )
     history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)

@@ -52,7 +52,7 @@ class WarmUp(keras.callbacks.Callback):
 
 
 class ArchitectureLog(Record):
-    """Adds what the architecture did to each epoch's logs and appends it, with the genotype and mu, to a file.
+    """Adds what the architecture did to each epoch's logs and appends it, with the genotype, mu and sigma, to a file.
 
     These are `architecture_statistics`, `constraint_statistics` and how many choices are those of the epoch before
     (`choices_kept`).
@@ -80,6 +80,8 @@ class ArchitectureLog(Record):
             mu_alpha, mu_beta = (np.round(mu.numpy(), 5).tolist() for mu in search.architecture.mu)
             entry = {"epoch": epoch + 1, "genotype": str(genotype), **statistics}
             entry |= {"mu_alpha": mu_alpha, "mu_beta": mu_beta}
+            for weights, (_, variance) in zip(("alpha", "beta"), search.architecture.parameters(), strict=True):
+                entry[f"sigma_{weights}_entries"] = np.round(np.sqrt(variance), 5).tolist()
             write_text(self.path, "\n".join([*lines, json.dumps(entry)]) + "\n")
 
 

@@ -29,7 +29,7 @@ PROGRAMS = {
     "choose": (1, []),
     "train": (3, []),
     "evaluate": (1, []),
-    "sweep": (1, ["--config.sweep.attacks=fgsm,", "--epsilons=0.05,0.1", "--steps=1,2"]),
+    "sweep": (1, ["--attacks=fgsm", "--epsilons=0.05,0.1", "--steps=1,2"]),
     "transfer": (0, ["--models=a={train}/best.keras,b={train}/best.keras", "--attack=fgsm"]),
     "export": (0, []),
 }

@@ -133,4 +133,6 @@ def test_architecture_log(search: RACLSearch, tmp_path: pathlib.Path) -> None:
     assert [line["epoch"] for line in lines] == [1, 2]
     for name, values in zip(MU, search.architecture.mu, strict=True):
         np.testing.assert_allclose(lines[-1].pop(name), values.numpy(), atol=1e-5)
+    for name, (_, variance) in zip(("alpha", "beta"), search.architecture.parameters(), strict=True):
+        np.testing.assert_allclose(np.square(lines[-1].pop(f"sigma_{name}_entries")), variance, atol=1e-5)
     assert lines[-1] == {"epoch": 2, "genotype": str(search.genotype()), **statistics}
