@@ -22,11 +22,7 @@ def disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A disk of 80 kB, on which a run begins and its first network does not fit."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if (
-        sys.platform != "linux"
-        or os.geteuid() != 0
-        or not mount("-t", "tmpfs", "-o", "size=80k", "tmpfs", str(folder))
-    ):
+    if sys.platform != "linux" or os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=80k", "tmpfs", str(folder)):
         pytest.skip("only root can make a small disk")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)

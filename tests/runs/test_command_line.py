@@ -126,9 +126,9 @@ def test_a_mistake_on_the_command_line_is_one_paragraph(
     ],
 )
 def test_a_mistake_in_a_setting_is_one_paragraph(
-    run: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
+    call: Run, arguments: list[str], expected: str, tmp_path: pathlib.Path
 ) -> None:
-    assert_one_paragraph(run("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
+    assert_one_paragraph(call("search", "--config=digits:smoke", f"--workdir={tmp_path}/run", *arguments), expected)
     assert not (tmp_path / "run").exists()
 
 

@@ -60,8 +60,8 @@ def test_mistakes_are_said(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_program_draws(run: Callable, tmp_path: pathlib.Path) -> None:
+def test_the_program_draws(run: Callable, call: Callable, tmp_path: pathlib.Path) -> None:
     result = run("draw", "racl", f"--out={tmp_path}/cell.dot")
     assert (result.returncode, result.stdout) == (0, f"Written to {tmp_path}/cell.dot.\n")
     assert (tmp_path / "cell.dot").read_text().startswith("digraph")
-    assert "GENOTYPE" in run("draw", "--help").stdout
+    assert "GENOTYPE" in call("draw", "--help").stdout

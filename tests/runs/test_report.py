@@ -57,7 +57,9 @@ def test_what_is_no_report_is_not_overwritten(run_folder: pathlib.Path, content:
     assert path.read_bytes() == content
 
 
-def test_the_program_reports_and_ends_mistakes_in_one_paragraph(run_folder: pathlib.Path, run: Callable) -> None:
+def test_the_program_reports_and_ends_mistakes_in_one_paragraph(
+    run_folder: pathlib.Path, run: Callable, call: Callable
+) -> None:
     result = run("report", str(run_folder))
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"Written to {run_folder}/report.html, which any browser shows.\n"
@@ -67,7 +69,7 @@ def test_the_program_reports_and_ends_mistakes_in_one_paragraph(run_folder: path
         ([str(run_folder / "missing")], "There is no folder"),
         ([str(run_folder), f"--out={run_folder}"], "is not a report"),
     ):
-        refused = run("report", *arguments)
+        refused = call("report", *arguments)
         assert refused.returncode == 1
         assert refused.stderr.startswith("Error: ")
         assert expected in " ".join(refused.stderr.split())
