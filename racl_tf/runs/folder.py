@@ -118,6 +118,7 @@ def one_writer(run: Callable[P, R]) -> Callable[P, R]:
 _ADDED = json.loads(json.dumps(dict(ADDED)))  # as a file has them, where tuples are lists
 
 
+_NEVER = ("callbacks",)  # are taken from a folder, which may be another's: they name code that is run
 _BEGUN = {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS, LOCK, WRITER}
 
 
@@ -152,10 +153,8 @@ def take_over_settings(config: ConfigDict, workdir: str, steps: Sequence[str]) -
 
 def _take_over(config: ConfigDict, before: Mapping[str, Any], usual: ConfigDict) -> None:
     for name, value in before.items():
-        if (
-            name not in config or name not in usual
-        ):  # of another version; the comparison with the step's settings names it
-            continue
+        if name not in config or name not in usual or name in _NEVER:
+            continue  # of another version: the comparison with the step's settings names it
         if isinstance(config[name], ConfigDict) != isinstance(value, dict):
             raise TypeError(name)
         if isinstance(value, dict):

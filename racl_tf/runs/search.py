@@ -219,9 +219,10 @@ def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
     )
     model = make_search(config, dataset, steps * config.search.epochs)
     position = Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
-    if position.epoch < config.search.epochs:
+    epochs = len(read_table(step.path / file_names.HISTORY))
+    if position.epoch < epochs:
         raise UsageError(
-            f"The search in {str(step.path)!r} is finished, but of its last state only {position.epoch} of "
-            f"{config.search.epochs} epochs are left. Search again in a new folder."
+            f"The search in {str(step.path)!r} is finished, but the last state that is left of it is after "
+            f"{position.epoch} of its {epochs} epochs. Search again in a new folder."
         )
     return model

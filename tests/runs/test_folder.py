@@ -128,3 +128,11 @@ def test_damaged_settings_are_said(text: bytes, tmp_path: pathlib.Path) -> None:
     ):
         with pytest.raises(UsageError, match=r"config\.json|other settings"):
             read()
+
+
+def test_code_is_not_taken_from_a_folder(tmp_path: pathlib.Path) -> None:
+    """Its settings may be anybody's."""
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 7, "callbacks": "os:abort"}))
+    config = paper_settings()
+    take_over_settings(config, str(tmp_path), ("search",))
+    assert (config.seed, config.callbacks) == (7, "")
