@@ -1,6 +1,7 @@
 """Robust accuracy: how many images stand under which attacks, and whether the figures can be trusted."""
 
 from racl_tf.evaluation.adversarial_images import AdversarialImages, find_adversarial_images
+from racl_tf.evaluation.bundle import EvaluationBundle, make_bundle, verify_bundle
 from racl_tf.evaluation.intervals import Difference, paired_bootstrap, wilson_interval
 from racl_tf.evaluation.loading import load_classifier
 from racl_tf.evaluation.masking import check_for_masking
@@ -15,6 +16,7 @@ __all__ = [
     "AttackOutcomes",
     "Difference",
     "Evaluation",
+    "EvaluationBundle",
     "MaskingCheck",
     "MaskingReport",
     "Sweep",
@@ -23,9 +25,11 @@ __all__ = [
     "evaluate",
     "find_adversarial_images",
     "load_classifier",
+    "make_bundle",
     "paired_bootstrap",
     "sweep_eps",
     "sweep_steps",
     "transfer",
+    "verify_bundle",
     "wilson_interval",
 ]
