@@ -3,8 +3,8 @@
 import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,13 +15,16 @@ from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
     Evaluation,
+    EvaluationBundle,
     MaskingReport,
     check_for_masking,
     evaluate,
     find_adversarial_images,
     load_classifier,
+    make_bundle,
 )
 from racl_tf.evaluation.chance import chance_warning
+from racl_tf.evaluation.results import WORST_CASE
 from racl_tf.files import damaged, read_json, write_json, write_table
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path, one_writer
@@ -33,7 +36,8 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`.
+    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`;
+    with `evaluate.keep_adversarial` also bundle/, which `verify_bundle` recounts.
     For a model near chance such signs mean nothing, so that they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
@@ -69,8 +73,23 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         write_table(folder / file_names.IMAGES, outcomes_by_file(evaluation, test.files, load_data(config).class_names))
     record = provenance(config, model=attacked, digest=digest) | {"class_names": list(load_data(config).class_names)}
     record |= evaluation.to_dict()
-    write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
+    record |= {"masking": masking.to_dict()} if masking else {}
+    write_json(results, record)
+    if settings.keep_adversarial and not (folder / file_names.BUNDLE / file_names.CHECKSUMS).exists():
+        _keep_bundle(make_bundle(model, test, evaluation, batch_size=settings.batch_size), folder, record, evaluation)
     return evaluation, masking
+
+
+def _keep_bundle(
+    bundle: EvaluationBundle, folder: pathlib.Path, record: Mapping[str, Any], evaluation: Evaluation
+) -> None:
+    bundle.save(folder / file_names.BUNDLE, record)
+    if missing := evaluation.count("clean") - evaluation.count(WORST_CASE) - len(bundle.index):
+        _LOGGER.warning(
+            "%d adversarial images were not found again, as of a model that is random or by rounding: racl-verify will "
+            "name them.",
+            missing,
+        )
 
 
 def outcomes_by_file(evaluation: Evaluation, files: Sequence[str], class_names: Sequence[str]) -> list[dict[str, str]]:

@@ -115,6 +115,13 @@ ATTACKS = {
         "apgd_margin, apgd_t_margin.",
     )
 }
+EVALUATE = {
+    "keep_adversarial": SettingFlag(
+        "evaluate.keep_adversarial",
+        bool,
+        "keep an adversarial image of every image that fell, by which racl-verify recounts the figures.",
+    ),
+}
 SWEEP = {
     "attacks": SettingFlag(
         "sweep.attacks", names, "what is swept over the radius, names with commas: pgd20, autoattack, ..."

@@ -183,17 +183,16 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if isinstance(value, ConfigDict) else value
 
 
+_NO_DIFFERENCE = ("data.data_dir", "data.max_pixels", "evaluate.keep_adversarial")  # settings that change no figure
+
+
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         names = {key: f"{name}.{key}" if name else key for key in keys}
         parts = (_differences(before.get(key, _ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
-    return (
-        []
-        if before == now or name in ("data.data_dir", "data.max_pixels")
-        else [f"{name} was {before!r} and is {now!r}"]
-    )
+    return [] if before == now or name in _NO_DIFFERENCE else [f"{name} was {before!r} and is {now!r}"]
 
 
 def network_path(workdir: str) -> pathlib.Path:
