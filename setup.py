@@ -116,6 +116,7 @@ setup(
                 "choose",
                 "report",
                 "draw",
+                "verify",
             )
         ]
     },
