@@ -117,6 +117,7 @@ setup(
                 "report",
                 "draw",
                 "verify",
+                "rerun",
             )
         ]
     },
