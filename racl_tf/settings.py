@@ -109,7 +109,7 @@ def paper_settings() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
     config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
-    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
+    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, cw20, square, ...
     config.evaluate.batch_size = 128
     config.evaluate.keep_adversarial = False  # keep an adversarial image of all that fell, for racl-verify
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none

@@ -110,9 +110,9 @@ ATTACKS = {
     "attacks": SettingFlag(
         "evaluate.attacks",
         names,
-        "names with commas (of two or three classes those on the margin): fgsm, pgdN, mimN, autoattack, "
-        "autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square, autoattack_margin, autoattack_rand_margin, "
-        "apgd_margin, apgd_t_margin.",
+        "names with commas (of two or three classes those on the margin; of random models pgd20_eot10): fgsm, pgdN, "
+        "mimN, cwN, cw_l2, autoattack, autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square, autoattack_margin, "
+        "autoattack_rand_margin, apgd_margin, apgd_t_margin.",
     )
 }
 EVALUATE = {
