@@ -219,7 +219,7 @@ class Attack(abc.ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the name of the attack's kind and its fields, for records."""
-        return {"kind": type(self).__name__} | asdict(cast(Any, self))
+        return {"kind": type(self).__name__} | asdict(cast(Any, self)) | {"steps": self.steps}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class CarliniWagner(Attack):
 
     Arguments:
         eps: the radius inside which an image counts, positive, in units of pixels in [0, 1].
-        searches: number of values of c that are tried, at least 1; the authors' 9.
+        binary_search_steps: number of values of c that are tried, at least 1; the authors' 9.
         iterations: steps of Adam for each, at least 1; the authors' code has up to 10,000.
         norm: "l2".
         learning_rate: of Adam, positive; the authors' 0.01.
@@ -73,7 +73,7 @@ class CarliniWagner(Attack):
     """
 
     eps: float
-    searches: int = 9
+    binary_search_steps: int = 9
     iterations: int = 1000
     _: KW_ONLY
     norm: str = "l2"
@@ -81,7 +81,7 @@ class CarliniWagner(Attack):
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
-        self._require("searches", is_positive_integer(self.searches), "a positive integer")
+        self._require("binary_search_steps", is_positive_integer(self.binary_search_steps), "a positive integer")
         self._require("iterations", is_positive_integer(self.iterations), "a positive integer")
         super().__post_init__()
         self._require(
@@ -93,7 +93,7 @@ class CarliniWagner(Attack):
     @property
     def steps(self) -> int:  # type: ignore[override]
         """The number of steps of all searches."""
-        return self.searches * self.iterations
+        return self.binary_search_steps * self.iterations
 
     def process(self, logits_of: LogitsOf) -> Process[CarliniWagnerState]:
         def start(images: Images) -> CarliniWagnerState:

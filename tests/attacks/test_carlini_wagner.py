@@ -69,6 +69,13 @@ def test_an_image_counts_inside_eps_alone(
     np.testing.assert_array_equal((found == images).all(axis=(1, 2, 3)), nearest > eps)
 
 
+def test_records_say_how_many_steps_it_has() -> None:
+    assert CarliniWagner(0.5, 4, 30).to_dict() == {
+        "kind": "CarliniWagner", "eps": 0.5, "binary_search_steps": 4, "iterations": 30, "norm": "l2",
+        "learning_rate": 0.01, "confidence": 0.0, "steps": 120,
+    }  # fmt: skip
+
+
 def test_each_image_is_attacked_alone(linear: Classifier, data: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = data
     attack = CarliniWagner(10.0, 4, 40)
@@ -115,7 +122,7 @@ def test_it_does_what_the_paper_says(
     ("arguments", "message"),
     [
         ({"norm": "linf"}, "`norm`.*'l2'.*cw20"),
-        ({"searches": 0}, "`searches`.*positive integer"),
+        ({"binary_search_steps": 0}, "`binary_search_steps`.*positive integer"),
         ({"iterations": 0}, "`iterations`.*positive integer"),
         ({"learning_rate": 0.0}, "`learning_rate`"),
         ({"confidence": -1.0}, "`confidence`"),
