@@ -20,6 +20,7 @@ GENOTYPE_PICTURE = "genotype.png"  # the same, drawn
 RESULTS = "results.json"  # the figures, with what they were measured by
 OUTCOMES = "outcomes.npz"  # what became of each image, from which an evaluation goes on
 ADVERSARIAL = "adversarial.npz"  # what the strongest attack made of the images that fell, the first of them whole
+CORRUPTIONS = "corruptions.csv"  # how many images are classified correctly under each corruption, by severity
 BUNDLE = "bundle"  # adversarial images of all that fell, by which anyone recounts the figures, a folder
 BUNDLE_IMAGES = "images.npz"  # in it: the clean and the adversarial images, and what they are taken for
 CHECKSUMS = "SHA256SUMS"  # in it: the SHA-256 of its files, which sha256sum checks
