@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 def evaluate(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.runs.evaluate import run_evaluation
+    from racl_tf.runs.evaluate import corruption_errors, run_evaluation
 
     evaluation, masking = run_evaluation(config, workdir)
     print(f"\n{evaluation}")
     if masking is not None:
         print(f"{masking.summary()}\n")
-    wrote(workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES, file_names.IMAGES)
+    if config.evaluate.corruptions:
+        print(corruption_errors(workdir))
+    wrote(
+        workdir, file_names.EVALUATE, file_names.RESULTS, file_names.OUTCOMES, file_names.IMAGES, file_names.CORRUPTIONS
+    )
     if config.evaluate.keep_adversarial:
         bundle = os.path.join(workdir, file_names.EVALUATE, file_names.BUNDLE)
         model = config.evaluate.model or os.path.join(workdir, file_names.TRAIN, file_names.BEST_NETWORK)

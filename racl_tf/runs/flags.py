@@ -121,6 +121,14 @@ EVALUATE = {
         bool,
         "keep an adversarial image of every image that fell, by which racl-verify recounts the figures.",
     ),
+    "corruptions": SettingFlag(
+        "evaluate.corruptions",
+        str,
+        "a folder of corrupted images in the format of CIFAR-10-C: NAME.npy and labels.npy.",
+    ),
+    "baseline": SettingFlag(
+        "evaluate.corruption_baseline", str, "a JSON file of a baseline's errors under them, 5 for each, for the mCE."
+    ),
 }
 SWEEP = {
     "attacks": SettingFlag(
