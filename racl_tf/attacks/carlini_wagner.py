@@ -55,7 +55,8 @@ class CarliniWagner(Attack):
     from x' = x, and searches for the smallest c of success: c is multiplied by 10 until a search finds a misclassified
     image, then halves the interval between the largest that failed and the smallest that did not. Each image has its
     own c. There is no noise, and no ball to stay in: the result is the nearest misclassified image found, or the clean
-    one if that is farther than `eps`. An evaluation ends at the first inside `eps`.
+    one if that is farther than `eps`. An evaluation ends at the first inside `eps`. Adam's first step moves every pixel
+    by up to half of the learning rate, so that an image nearer to the boundary than that is found farther than it is.
 
     Arguments:
         eps: the radius inside which an image counts, positive, in units of pixels in [0, 1].
