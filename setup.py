@@ -116,6 +116,8 @@ setup(
                 "choose",
                 "report",
                 "draw",
+                "verify",
+                "rerun",
             )
         ]
     },

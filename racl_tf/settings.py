@@ -109,8 +109,11 @@ def paper_settings() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
     config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
-    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
+    config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, cw20, square, ...
     config.evaluate.batch_size = 128
+    config.evaluate.keep_adversarial = False  # keep an adversarial image of all that fell, for racl-verify
+    config.evaluate.corruptions = ""  # a folder of corrupted images in the format of CIFAR-10-C; none if empty
+    config.evaluate.corruption_baseline = ""  # a JSON file of a baseline's errors under them; none if empty
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
 
     config.sweep = ConfigDict()  # robust accuracy over the radius and over the steps of PGD
@@ -264,6 +267,9 @@ ADDED: Mapping[str, Any] = {
     "search.ramp": 0.5,
     "train.milestones": (),
     "train.drop_path_ramp": False,
+    "evaluate.keep_adversarial": False,
+    "evaluate.corruptions": "",
+    "evaluate.corruption_baseline": "",
 }
 
 #: The constraint to the paper's letter: one Adam on the sum of the loss and the penalty, the dual variable at the old

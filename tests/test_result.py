@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from racl_tf.attacks import fgsm
-from racl_tf.evaluation import AttackOutcomes, Evaluation, MaskingCheck, MaskingReport, Sweep, Transfer
+from racl_tf.evaluation import (
+    AttackOutcomes,
+    CorruptionErrors,
+    Evaluation,
+    MaskingCheck,
+    MaskingReport,
+    Sweep,
+    Transfer,
+)
 from racl_tf.files import read_table
 from racl_tf.reporting import Measured, PaperTable
 from racl_tf.reproduction.spread import Spread
@@ -47,6 +55,7 @@ RESULTS: list[Result] = [
     ),
     Sweep("eps", (0.1, 0.2), (2, 1), clean=3, images=3, attacks=(ATTACK,), seed=0),
     Transfer({"clean": {"a": 3}, "a": {"a": 1}}, 3, ATTACK, seed=0),
+    CorruptionErrors({"fog": (3, 2, 2, 1, 0)}, 3, {"fog": (0.1, 0.2, 0.3, 0.4, 0.5)}),
     MaskingReport((MaskingCheck("noise", "fall to noise", 1, 3, 0.6, ""),), 3, 0.1, "linf", 0),
     SamplingResult(
         (SampledArchitecture(GENOTYPES["darts"], 1, True, 3, 2),), np.full([2, 14, 8], 1 / 8), 1, 3, ATTACK, 0

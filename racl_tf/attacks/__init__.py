@@ -3,6 +3,7 @@
 from racl_tf.attacks.apgd import APGD
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.autoattack import autoattack
+from racl_tf.attacks.carlini_wagner import CarliniWagner
 from racl_tf.attacks.classifier import Classifier
 from racl_tf.attacks.fab import FAB
 from racl_tf.attacks.gradient import GradientAttack, fgsm, mim, pgd
@@ -22,6 +23,7 @@ __all__ = [
     "LOSSES",
     "NORMS",
     "Attack",
+    "CarliniWagner",
     "Classifier",
     "GradientAttack",
     "Square",

@@ -1,16 +1,15 @@
 """Auto-PGD: projected ascent that chooses its own step size (Croce and Hein, 2020, arXiv 2003.01690)."""
 
 import math
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
-from racl_tf.attacks.losses import LOSSES, needed_classes, predicted
+from racl_tf.attacks.losses import LOSSES, needed_classes, predicted, with_gradient
 from racl_tf.attacks.noise import normals, uniforms
-from racl_tf.attacks.norms import NORMS, Norm, finite, per_image
+from racl_tf.attacks.norms import NORMS, Norm, per_image
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 MOMENTUM = 0.75  # alpha: the share of the new step in a move
@@ -116,7 +115,7 @@ class APGD(Attack):
 
     def process(self, logits_of: LogitsOf) -> Process[APGDState]:
         ball = NORMS[self.norm]
-        look = _look(logits_of, LOSSES[self.loss][self.targets > 0], self.eot)
+        look = with_gradient(logits_of, LOSSES[self.loss][self.targets > 0], self.eot)
         windows = self._windows()
 
         def start(images: Images) -> APGDState:
@@ -200,27 +199,3 @@ def _far(ball: Norm, norm: str, images: Images) -> tf.Tensor:
         return ball.direction(tf.reshape(normals(images.seeds, 0, size), tf.shape(images.x)))
     cube = tf.reshape(2 * uniforms(images.seeds, 0, size) - 1, tf.shape(images.x))
     return cube / per_image(tf.reduce_max, tf.abs(cube))
-
-
-def _look(
-    logits_of: LogitsOf, objective: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], times: int
-) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
-    """Returns a function from images and labels to logits, loss and its gradient, means over so many evaluations."""
-
-    def once(moved: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(moved)
-            logits = logits_of(moved)
-            loss = objective(logits, labels)
-        gradient = tape.gradient(loss, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return [logits, loss, finite(gradient)]
-
-    def mean(moved: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        def add(number: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            return number + 1, [total + value for total, value in zip(sums, once(moved, labels), strict=True)]
-
-        loop = (tf.constant(1), once(moved, labels))
-        sums = tf.while_loop(lambda number, _: number < times, add, loop, parallel_iterations=1)[1]
-        return [total / times for total in sums]
-
-    return once if times == 1 else mean

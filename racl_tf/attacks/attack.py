@@ -39,6 +39,7 @@ class Attack(abc.ABC):
         targeted: whether labels are targets to reach rather than classes to leave.
         targets: number of classes aimed at in turn, the likeliest first; 0 for attacks without aim.
         restarts: number of runs with other noise, at least 1.
+        eot: number of evaluations of a random model that each gradient is the mean of, at least 1.
     """
 
     eps: float
@@ -48,6 +49,7 @@ class Attack(abc.ABC):
     targeted: bool = False
     targets: int = 0
     restarts: int = 1
+    eot: int = 1
 
     dynamic: ClassVar[Mapping[str, tf.DType]] = MappingProxyType({"eps": tf.float32})
     """The names of the dynamic fields, with the types of their tensors."""
@@ -209,14 +211,15 @@ class Attack(abc.ABC):
 
     @property
     def title(self) -> str:
-        """The attack's kind, with its loss, targets and restarts where it has some."""
+        """The attack's kind, with its loss, targets, restarts and evaluations for a mean where it has some."""
         parts = [self.loss, "targeted" if self.targets else ""]
         parts += [f"{self.restarts} restarts" if self.restarts > 1 else ""]
-        return " ".join(part for part in (type(self).__name__, *parts) if part)
+        title = " ".join(part for part in (type(self).__name__, *parts) if part)
+        return title if self.eot == 1 else f"{title}, mean of {self.eot}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the name of the attack's kind and its fields, for records."""
-        return {"kind": type(self).__name__} | asdict(cast(Any, self))
+        return {"kind": type(self).__name__} | asdict(cast(Any, self)) | {"steps": self.steps}
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import tensorflow as tf
 
-from racl_tf.attacks.attack import Attack
-from racl_tf.attacks.losses import LOSSES, needed_classes, predicted
-from racl_tf.attacks.norms import NORMS, finite, per_image
+from racl_tf.attacks.attack import Attack, is_positive_integer
+from racl_tf.attacks.losses import LOSSES, needed_classes, predicted, with_gradient
+from racl_tf.attacks.norms import NORMS, per_image
 from racl_tf.attacks.process import Images, LogitsOf, Process
 
 
@@ -48,6 +48,8 @@ class GradientAttack(Attack):
         random_start: whether to start at a uniform point of the ball rather than at the image.
         targeted: whether labels are targets to reach rather than classes to leave.
         restarts: number of random starts, at least 1.
+        eot: number of evaluations that logits and gradient are means of, at least 1, for a model that is random
+            (expectation over transformation).
 
     Raises:
         UsageError: for a value outside its range or an unknown name.
@@ -63,6 +65,7 @@ class GradientAttack(Attack):
     random_start: bool = False
     targeted: bool = False
     restarts: int = 1
+    eot: int = 1
 
     dynamic: ClassVar[Mapping[str, tf.DType]] = MappingProxyType(
         {"eps": tf.float32, "step_size": tf.float32, "steps": tf.int32}
@@ -75,6 +78,7 @@ class GradientAttack(Attack):
             "step_size", 0 < self.step_size < math.inf, "a positive length in units of pixels in [0, 1], such as 2/255"
         )
         self._require("decay", 0 <= self.decay < math.inf, "a number of at least 0")
+        self._require("eot", is_positive_integer(self.eot), "a positive integer")
         if not self.random_start:
             self._require("restarts", self.restarts == 1, "1, since without random_start every restart is the same")
 
@@ -86,7 +90,7 @@ class GradientAttack(Attack):
         return replace(self, eps=eps, step_size=self.step_size * eps / self.eps)
 
     def process(self, logits_of: LogitsOf) -> Process[GradientState | MomentumState]:
-        ball, objective = NORMS[self.norm], LOSSES[self.loss][self.targeted]
+        ball, look = NORMS[self.norm], with_gradient(logits_of, LOSSES[self.loss][self.targeted], self.eot)
 
         def start(images: Images) -> GradientState | MomentumState:
             x = images.x
@@ -98,11 +102,7 @@ class GradientAttack(Attack):
             images: Images, count: tf.Tensor, state: GradientState | MomentumState
         ) -> GradientState | MomentumState:
             x, moved = images.x, state.adversarial
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(moved)
-                logits = logits_of(moved)
-                total = tf.reduce_sum(objective(logits, images.y))
-            gradient = finite(tape.gradient(total, moved, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+            logits, _, gradient = look(moved, images.y)
             if isinstance(state, MomentumState):
                 normed = tf.math.divide_no_nan(gradient, per_image(tf.reduce_sum, tf.abs(gradient)))
                 gradient = self.decay * state.momentum + normed
@@ -121,10 +121,20 @@ def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:
 
 
 def pgd(
-    eps: float, step_size: float, steps: int, *, norm: str = "linf", random_start: bool = True, **options: Any
+    eps: float,
+    step_size: float,
+    steps: int,
+    *,
+    norm: str = "linf",
+    random_start: bool = True,
+    eot: int = 1,
+    **options: Any,
 ) -> GradientAttack:
-    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018)."""
-    return GradientAttack(eps, step_size, steps, norm=norm, random_start=random_start, **options)
+    """Returns projected gradient descent from a random start in the ball (Madry et al., 2018).
+
+    On the loss "margin" it is the attack that is often called CW in L-infinity.
+    """
+    return GradientAttack(eps, step_size, steps, norm=norm, random_start=random_start, eot=eot, **options)
 
 
 def mim(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from racl_tf.attacks.norms import finite
 from racl_tf.errors import UsageError
 
 PerImage = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -87,6 +88,37 @@ LOSSES: dict[str, tuple[PerImage, PerImage]] = {
     "margin": (margin, _negated(margin)),
     "dlr": (dlr, targeted_dlr),
 }
+
+
+def with_gradient(
+    logits_of: Callable[[tf.Tensor], tf.Tensor], loss: PerImage, eot: int = 1
+) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
+    """Returns a function from images and labels to logits, loss and its gradient by the images, as graph code.
+
+    Arguments:
+        logits_of: maps images (B, ...) to logits (B, K).
+        loss: of each image.
+        eot: the number of evaluations that all three are means of, for a model that is random: expectation over
+            transformation (Athalye et al., 2018, arXiv 1802.00420).
+    """
+
+    def once(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            logits = logits_of(images)
+            values = loss(logits, labels)
+        gradient = tape.gradient(values, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return [logits, values, finite(gradient)]
+
+    def mean(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        def add(number: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return number + 1, [total + value for total, value in zip(sums, once(images, labels), strict=True)]
+
+        loop = (tf.constant(1), once(images, labels))
+        sums = tf.while_loop(lambda number, _: number < eot, add, loop, parallel_iterations=1)[1]
+        return [total / eot for total in sums]
+
+    return once if eot == 1 else mean
 
 
 def needed_classes(loss: str, targeted: bool) -> int:

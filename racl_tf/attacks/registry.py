@@ -9,6 +9,7 @@ from typing import Any
 
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.autoattack import MEMBERS, autoattack
+from racl_tf.attacks.carlini_wagner import CarliniWagner
 from racl_tf.attacks.gradient import GradientAttack, fgsm, mim, pgd
 from racl_tf.errors import UsageError, unknown
 
@@ -17,8 +18,8 @@ def _paper_mim(eps: float, steps: int = 10, *, norm: str) -> GradientAttack:
     return mim(eps, eps / steps, steps, norm=norm)
 
 
-def _paper_pgd10(eps: float, *, norm: str) -> GradientAttack:
-    return pgd(eps, eps / 10, 10, norm=norm)
+def _paper_pgd10(eps: float, *, norm: str, eot: int = 1) -> GradientAttack:
+    return pgd(eps, eps / 10, 10, norm=norm, eot=eot)
 
 
 ATTACKS: Mapping[str, Callable[..., Attack | tuple[Attack, ...]]] = MappingProxyType(
@@ -27,6 +28,8 @@ ATTACKS: Mapping[str, Callable[..., Attack | tuple[Attack, ...]]] = MappingProxy
         "mim": _paper_mim,
         "pgd10": _paper_pgd10,
         "pgd": pgd,
+        "cw": partial(pgd, loss="margin"),
+        "cw_l2": CarliniWagner,
         **MEMBERS,
         "autoattack": autoattack,
         "autoattack_rand": partial(autoattack, version="rand"),
@@ -34,7 +37,7 @@ ATTACKS: Mapping[str, Callable[..., Attack | tuple[Attack, ...]]] = MappingProxy
         "autoattack_rand_margin": partial(autoattack, version="rand", loss="margin"),
     }
 )
-"""What makes each attack or ensemble, from those of `eps`, `step_size`, `norm` and `steps` that it takes."""
+"""What makes each attack or ensemble, from those of `eps`, `step_size`, `norm`, `steps` and `eot` that it takes."""
 
 _SUITE = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")
 
@@ -43,8 +46,9 @@ def make_attack(name: str, eps: float, step_size: float, norm: str = "linf") -> 
     """Returns the attack of that name, or the attacks of an ensemble.
 
     Arguments:
-        name: a name in `ATTACKS`; of an attack that takes `steps`, a number of steps may follow, which "pgd" needs:
-            "pgd20", "mim5", "apgd50".
+        name: a name in `ATTACKS`; of an attack that takes `steps`, a number of steps may follow, which "pgd" and "cw"
+            need: "pgd20", "mim5", "apgd50". Of one that takes `eot`, also the number of evaluations of a random model
+            that each gradient is the mean of: "pgd20_eot10".
         eps: radius of the ball in units of pixels in [0, 1]; in (0, 1] for "linf", positive for "l2".
         step_size: length of a step of PGD, in the same units. The paper's "pgd10" and "mim" have their own, eps / 10,
             as N steps of "mim" have eps / N.
@@ -56,10 +60,18 @@ def make_attack(name: str, eps: float, step_size: float, norm: str = "linf") -> 
 
     >>> make_attack("pgd7", 8 / 255, 2 / 255)[0].steps
     7
+    >>> make_attack("cw20_eot10", 8 / 255, 2 / 255)[0].title
+    'GradientAttack margin, mean of 10'
     """
-    known, steps = _parse(name)
-    given = {"eps": eps, "step_size": step_size, "norm": norm} | steps
+    base, times = _without_eot(name)
+    known, steps = _parse(base)
+    given = {"eps": eps, "step_size": step_size, "norm": norm} | steps | times
     takes = inspect.signature(ATTACKS[known]).parameters
+    if times and "eot" not in takes:
+        raise UsageError(
+            f"The attack {known!r} takes no mean over evaluations. Received: {name!r}. Of random models, "
+            "pgd20_eot10, cw20_eot10, apgd_eot10 and autoattack_rand take it."
+        )
     made = ATTACKS[known](**{key: value for key, value in given.items() if key in takes})
     return made if isinstance(made, tuple) else (made,)
 
@@ -71,6 +83,12 @@ def standard_suite(eps: float, step_size: float, norm: str = "linf") -> dict[str
     ['fgsm', 'mim', 'pgd10', 'pgd20', 'pgd100']
     """
     return {name: make_attack(name, eps, step_size, norm)[0] for name in _SUITE}
+
+
+def _without_eot(name: str) -> tuple[str, dict[str, int]]:
+    """Returns the name without "_eotN", and N if it is there."""
+    found = re.fullmatch(r"(.+)_eot([1-9]\d*)", name)
+    return (found[1], {"eot": int(found[2])}) if found else (name, {})
 
 
 def _parse(name: str) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from racl_tf.attacks import Classifier
 from racl_tf.evaluation.attack_loop import run_attack
 from racl_tf.evaluation.results import Evaluation
-from racl_tf.evaluation.task import filled, prepare_task
+from racl_tf.evaluation.task import EvaluationTask, filled, prepare_task
 from racl_tf.files import write_arrays
 
 if TYPE_CHECKING:
@@ -70,17 +70,7 @@ def find_adversarial_images(
     if not len(fallen):
         return None
     task = prepare_task(model, data, batch_size=batch_size)
-    found: dict[int, np.ndarray] = {}
-    first = 0
-    for attack in evaluation.attacks[name]:
-        end = first + attack.runs(task.classes)
-        passed = outcomes.passed[fallen]
-        pending = [(int(i), int(run - first)) for i, run in zip(fallen, passed, strict=True) if first <= run < end]
-        if pending:
-            whole = [pending[i % len(pending)] for i in range(-(-len(pending) // task.batch_size) * task.batch_size)]
-            for ends, _ in run_attack(task, attack, whole, seed=evaluation.seed, keep_images=True):
-                found |= {end.image: end.adversarial for end in ends if end.adversarial is not None}
-        first = end
+    found = find_again(task, evaluation, name, fallen)
     if not found:
         return None
     index = np.array(sorted(found), np.int32)
@@ -90,3 +80,26 @@ def find_adversarial_images(
     )
     clean = task.images(index[:kept])
     return AdversarialImages(name, index, logits.argmax(-1).astype(np.int32), clean, images[:kept])
+
+
+def find_again(task: EvaluationTask, evaluation: Evaluation, name: str, fallen: np.ndarray) -> dict[int, np.ndarray]:
+    """Returns the adversarial images that the attacks of one name found, by index; those not found again are left out.
+
+    Arguments:
+        task: the classifier and the images, as they were evaluated.
+        evaluation: what became of each image.
+        name: of the attacks.
+        fallen: indices of images that are correct clean and fell to them.
+    """
+    found: dict[int, np.ndarray] = {}
+    first = 0
+    for attack in evaluation.attacks[name]:
+        end = first + attack.runs(task.classes)
+        passed = evaluation.outcomes[name].passed[fallen]
+        pending = [(int(i), int(run - first)) for i, run in zip(fallen, passed, strict=True) if first <= run < end]
+        if pending:
+            whole = [pending[i % len(pending)] for i in range(-(-len(pending) // task.batch_size) * task.batch_size)]
+            for ends, _ in run_attack(task, attack, whole, seed=evaluation.seed, keep_images=True):
+                found |= {end.image: end.adversarial for end in ends if end.adversarial is not None}
+        first = end
+    return found

@@ -7,6 +7,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class EvaluationProgress:
         arrays = read_arrays(path)
         if not arrays:
             return
-        same = str(arrays.get("settings", "")) == str(self._settings)
+        same = _complete(arrays.get("settings", "")) == _complete(self._settings)
         if same and {"labels", "predictions"} <= arrays.keys():
             same_images = all(np.array_equal(arrays[name], values) for name, values in self._images.items())
         elif same:
@@ -117,3 +118,19 @@ class EvaluationProgress:
                 if before.shape != now.shape or before.dtype != now.dtype or before.min() < low or before.max() > high:
                     raise damaged(path, f"it holds no outcomes of {name}")
                 now[:] = before
+
+
+#: Fields of attacks that outcomes of earlier versions do not hold, by the kind of attack, and what they were.
+_ADDED: Mapping[str, Mapping[str, Any]] = {"GradientAttack": {"eot": 1}}
+
+
+def _complete(settings: object) -> Any:
+    """Returns the settings of outcomes.npz with the fields that came later; the text itself if it holds none."""
+    try:
+        found = json.loads(str(settings))
+        plans = {
+            name: [{**_ADDED.get(row["kind"], {}), **row} for row in plan] for name, plan in found["attacks"].items()
+        }
+        return {**found, "attacks": plans}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return str(settings)

@@ -27,7 +27,7 @@ class SettingFlag(NamedTuple):
 
     Arguments:
         setting: its dotted name.
-        parse: returns its value for the flag's text.
+        parse: returns its value for the flag's text; `bool` makes a flag that needs no value.
         help: what `--help` says.
         change: changes the configuration by the value where that is more than setting it.
     """
@@ -188,7 +188,8 @@ def _define_flags(
     for name, help_of in (("help", own.main_module_help), ("helpfull", own.get_help)):
         flags.DEFINE_flag(_EndingFlag(name, _help(description, help_of), "Lists the flags, and ends."), own)
     for name, setting_flag in setting_flags.items():
-        flags.DEFINE_string(name, None, setting_flag.help, own)
+        define = flags.DEFINE_boolean if setting_flag.parse is bool else flags.DEFINE_string
+        define(name, None, setting_flag.help, own)
     try:
         config_flags.DEFINE_config_dict(
             "config",

@@ -3,8 +3,8 @@
 import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,15 +14,23 @@ from racl_tf.attacks import Classifier, make_attack
 from racl_tf.data import ImageSet
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
+    CorruptedImages,
+    CorruptionErrors,
     Evaluation,
+    EvaluationBundle,
     MaskingReport,
     check_for_masking,
     evaluate,
+    evaluate_corruptions,
     find_adversarial_images,
     load_classifier,
+    make_bundle,
+    read_baseline,
+    read_corruptions,
 )
 from racl_tf.evaluation.chance import chance_warning
-from racl_tf.files import damaged, read_json, write_json, write_table
+from racl_tf.evaluation.results import WORST_CASE
+from racl_tf.files import as_path, damaged, read_json, write_json, write_table
 from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path, one_writer
 
@@ -33,7 +41,9 @@ _LOGGER = logging.getLogger(__name__)
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
 
-    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`.
+    Writes outcomes.npz, adversarial.npz, results.json and, of images from files, images.csv to `workdir/evaluate`;
+    with `evaluate.keep_adversarial` also bundle/, which `verify_bundle` recounts, and with
+    `evaluate.corruptions` corruptions.csv.
     For a model near chance such signs mean nothing, so that they are not looked for.
     """
     settings, threat = config.evaluate, config.attack
@@ -43,6 +53,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     step = StepFolder(workdir, file_names.EVALUATE, config, ("attack", "evaluate"))
     attacks = {name: make_attack(name, threat.eps, threat.step_size, threat.norm) for name in settings.attacks}
     test = load_data(config).test
+    corrupted, baseline = _corruptions(config)
     classes = model.check(test.images([0]), test.y)
     for attack in itertools.chain(*attacks.values()):
         attack.check_classes(classes)
@@ -51,7 +62,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
     options = {"batch_size": settings.batch_size, "seed": config.seed, "progress": bars_are_shown()}
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
-    found = _found_before(results) if results.exists() else _Found("", None)
+    found = _found_before(results) if results.exists() else _Found("", None, None)
     if found.digest == digest:
         masking = found.masking
     elif settings.check_images and chance_warning(evaluation.labels, evaluation.predictions, evaluation.classes):
@@ -61,6 +72,12 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
+    corruptions = found.corruptions if found.digest == digest else None
+    if corrupted is not None and corruptions is None:
+        _LOGGER.info("%d corruptions of %d images.", len(corrupted.images), len(corrupted.labels))
+        shown = {"batch_size": settings.batch_size, "progress": bars_are_shown()}
+        corruptions = evaluate_corruptions(model, corrupted, baseline=baseline, **shown)
+        corruptions.save(folder / file_names.CORRUPTIONS)
     if not (folder / file_names.ADVERSARIAL).exists():
         adversarial = find_adversarial_images(model, test, evaluation, batch_size=settings.batch_size)
         if adversarial is not None:
@@ -69,8 +86,24 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         write_table(folder / file_names.IMAGES, outcomes_by_file(evaluation, test.files, load_data(config).class_names))
     record = provenance(config, model=attacked, digest=digest) | {"class_names": list(load_data(config).class_names)}
     record |= evaluation.to_dict()
-    write_json(results, record | ({"masking": masking.to_dict()} if masking else {}))
+    record |= {"masking": masking.to_dict()} if masking else {}
+    record |= {"corruptions": corruptions.to_dict()} if corruptions else {}
+    write_json(results, record)
+    if settings.keep_adversarial and not (folder / file_names.BUNDLE / file_names.CHECKSUMS).exists():
+        _keep_bundle(make_bundle(model, test, evaluation, batch_size=settings.batch_size), folder, record, evaluation)
     return evaluation, masking
+
+
+def _keep_bundle(
+    bundle: EvaluationBundle, folder: pathlib.Path, record: Mapping[str, Any], evaluation: Evaluation
+) -> None:
+    bundle.save(folder / file_names.BUNDLE, record)
+    if missing := evaluation.count("clean") - evaluation.count(WORST_CASE) - len(bundle.index):
+        _LOGGER.warning(
+            "%d adversarial images were not found again, as of a model that is random or by rounding: racl-verify will "
+            "name them.",
+            missing,
+        )
 
 
 def outcomes_by_file(evaluation: Evaluation, files: Sequence[str], class_names: Sequence[str]) -> list[dict[str, str]]:
@@ -96,10 +129,29 @@ def outcomes_by_file(evaluation: Evaluation, files: Sequence[str], class_names: 
 
 
 class _Found(NamedTuple):
-    """What an evaluation before this one found: the digest of its model, and signs of gradient masking."""
+    """What an evaluation before this one found: the digest of its model, signs of masking, errors under corruptions."""
 
     digest: str
     masking: MaskingReport | None
+    corruptions: CorruptionErrors | None
+
+
+def corruption_errors(workdir: str) -> CorruptionErrors | None:
+    """Returns the errors under corruptions that the evaluation in `workdir` found; None if it was shown none."""
+    return _found_before(as_path(workdir) / file_names.EVALUATE / file_names.RESULTS).corruptions
+
+
+def _corruptions(config: ConfigDict) -> tuple[CorruptedImages | None, Mapping[str, tuple[float, ...]] | None]:
+    """Returns the corrupted images and the baseline's errors that are configured."""
+    folder, baseline = config.evaluate.corruptions, config.evaluate.corruption_baseline
+    if not folder:
+        if baseline:
+            raise UsageError(
+                "A baseline's errors are of no use without corrupted images. Give --corruptions=FOLDER too."
+            )
+        return None, None
+    corrupted = read_corruptions(folder)
+    return corrupted, read_baseline(baseline, corrupted) if baseline else None
 
 
 def _found_before(results: pathlib.Path) -> _Found:
@@ -113,7 +165,10 @@ def _found_before(results: pathlib.Path) -> _Found:
         masking = MaskingReport.from_dict(record["masking"]) if "masking" in record else None
         if masking is not None and (str(masking) == "" or masking.to_dict() != record["masking"]):
             raise ValueError("the verdicts are not those of the figures")
-        return _Found(str(record.get("digest", "")), masking)
+        corruptions = CorruptionErrors.from_dict(record["corruptions"]) if "corruptions" in record else None
+        if corruptions is not None and corruptions.to_dict() != record["corruptions"]:
+            raise ValueError("the means over corruptions are not those of the figures")
+        return _Found(str(record.get("digest", "")), masking, corruptions)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError) as error:
         raise damaged(results, f"it holds no results ({error})") from None
 

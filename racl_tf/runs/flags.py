@@ -110,10 +110,25 @@ ATTACKS = {
     "attacks": SettingFlag(
         "evaluate.attacks",
         names,
-        "names with commas (of two or three classes those on the margin): fgsm, pgdN, mimN, autoattack, "
-        "autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square, autoattack_margin, autoattack_rand_margin, "
-        "apgd_margin, apgd_t_margin.",
+        "names with commas (of two or three classes those on the margin; of random models pgd20_eot10): fgsm, pgdN, "
+        "mimN, cwN, cw_l2, autoattack, autoattack_rand, apgd, apgd_dlr, apgd_t, fab, square, autoattack_margin, "
+        "autoattack_rand_margin, apgd_margin, apgd_t_margin.",
     )
+}
+EVALUATE = {
+    "keep_adversarial": SettingFlag(
+        "evaluate.keep_adversarial",
+        bool,
+        "keep an adversarial image of every image that fell, by which racl-verify recounts the figures.",
+    ),
+    "corruptions": SettingFlag(
+        "evaluate.corruptions",
+        str,
+        "a folder of corrupted images in the format of CIFAR-10-C: NAME.npy and labels.npy.",
+    ),
+    "baseline": SettingFlag(
+        "evaluate.corruption_baseline", str, "a JSON file of a baseline's errors under them, 5 for each, for the mCE."
+    ),
 }
 SWEEP = {
     "attacks": SettingFlag(

@@ -76,12 +76,7 @@ class StepFolder:
         """Says what else the folder was begun by: it goes on, but may not end as it would have there."""
         path = self.path / file_names.VERSIONS
         before, now = (read_json(path) if path.exists() else {}), run_versions()
-        changed = [
-            f"{name} was {before[name]!r} and is {now[name]!r}"
-            for name in now
-            if before.get(name, now[name]) != now[name]
-        ]
-        if changed:
+        if changed := changed_versions(before, now):
             _LOGGER.warning("%s was begun elsewhere: %s. Figures may differ a little.", self.path, "; ".join(changed))
 
     def _check(self) -> None:
@@ -95,6 +90,17 @@ class StepFolder:
                 f"{'; '.join(differences[:_SHOWN])}{more}. Choose another --workdir, or leave out what "
                 "differs to continue with the settings it was begun with."
             )
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Returns what of the contents of versions.json differs, for people; what was not noted before is left out.
+
+    >>> changed_versions({"numpy": "1.26.4"}, {"numpy": "2.0.1", "keras": "3.13.2"})
+    ["numpy was '1.26.4' and is '2.0.1'"]
+    """
+    return [
+        f"{name} was {before[name]!r} and is {now[name]!r}" for name in now if before.get(name, now[name]) != now[name]
+    ]
 
 
 _HELD: dict[pathlib.Path, FolderLock] = {}  # of this process, by folder
@@ -182,17 +188,16 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if isinstance(value, ConfigDict) else value
 
 
+_NO_DIFFERENCE = ("data.data_dir", "data.max_pixels", "evaluate.keep_adversarial")  # settings that change no figure
+
+
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         names = {key: f"{name}.{key}" if name else key for key in keys}
         parts = (_differences(before.get(key, _ADDED.get(names[key])), now.get(key), names[key]) for key in keys)
         return [difference for part in parts for difference in part]
-    return (
-        []
-        if before == now or name in ("data.data_dir", "data.max_pixels")
-        else [f"{name} was {before!r} and is {now!r}"]
-    )
+    return [] if before == now or name in _NO_DIFFERENCE else [f"{name} was {before!r} and is {now!r}"]
 
 
 def network_path(workdir: str) -> pathlib.Path:

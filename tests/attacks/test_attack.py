@@ -276,3 +276,28 @@ def test_lengths_keep_their_ratio_to_the_radius() -> None:
     assert APGD(0.1, 5).at_radius(0.2) == APGD(0.2, 5)
     with pytest.raises(UsageError, match="`eps`"):
         fgsm(0.1).at_radius(2.0)
+
+
+def test_pgd_follows_the_mean_over_evaluations_of_a_random_model() -> None:
+    """Odd evaluations have the gradient w + n, even ones w - n: only their mean shows the way."""
+    w, n = np.array([[3, -1, 2, 1]], np.float32), np.array([[-9, 9, -9, 9]], np.float32)
+    calls = tf.Variable(0)
+
+    def logits_of(x: tf.Tensor) -> tf.Tensor:
+        sign = tf.cast(2 * (calls.assign_add(1) % 2) - 1, tf.float32)
+        score = tf.reduce_sum((w + sign * n) * x, axis=1)
+        return tf.stack([score, tf.zeros_like(score)], axis=1)
+
+    half, results = np.full((1, 4), 0.5, np.float32), {}
+    for eot in (1, 4):
+        calls.assign(0)
+        attack = pgd(0.1, 0.03, 9, loss="margin", random_start=False, eot=eot)
+        results[eot] = attack.perturb(logits_of, tf.constant(half), tf.constant([0]), tf.constant([[1, 2]])).numpy()
+        assert calls.numpy() == 9 * eot
+    assert results[1] @ w[0] > results[4] @ w[0] + 0.1
+    np.testing.assert_allclose(results[4], half - 0.1 * np.sign(w), atol=1e-6)
+
+
+def test_evaluations_for_a_mean_are_positive() -> None:
+    with pytest.raises(UsageError, match=r"`eot`.*positive integer"):
+        pgd(0.1, 0.03, 9, eot=0)

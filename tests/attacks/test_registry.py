@@ -14,10 +14,12 @@ from racl_tf.attacks import (
     ATTACKS,
     NORMS,
     Attack,
+    CarliniWagner,
     GradientAttack,
     Square,
     autoattack,
     make_attack,
+    pgd,
     registry,
     standard_suite,
 )
@@ -69,7 +71,7 @@ def test_autoattack_and_its_parts(norm) -> None:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_name_makes_an_attack_in_the_norm_asked_for(name: str) -> None:
-    made = make_attack("pgd7" if name == "pgd" else name, 0.5, 0.1, "l2")
+    made = make_attack(f"{name}7" if name in ("pgd", "cw") else name, 0.5, 0.1, "l2")
     assert all(isinstance(attack, Attack) for attack in made)
     assert {(attack.eps, attack.norm) for attack in made} == {(0.5, "l2")}
 
@@ -88,6 +90,29 @@ def test_a_number_of_steps_follows_the_name_of_an_attack_that_takes_one() -> Non
         make_attack("pgd", EPS, STEP)
 
 
+def test_cw_is_pgd_on_the_margin_and_in_l2_the_attack_itself() -> None:
+    assert make_attack("cw20", EPS, STEP) == (pgd(EPS, STEP, 20, loss="margin"),)
+    assert make_attack("cw_l2", 0.5, 0.1, "l2") == (CarliniWagner(0.5),)
+    with pytest.raises(UsageError, match=r"`norm` of an attack, expected 'l2'.*'cw20'"):
+        make_attack("cw_l2", EPS, STEP)
+    with pytest.raises(UsageError, match=r"'cw' needs a number of steps .*'cw20'"):
+        make_attack("cw", EPS, STEP)
+
+
+def test_a_mean_over_evaluations_follows_the_name() -> None:
+    assert make_attack("pgd20_eot10", EPS, STEP) == (pgd(EPS, STEP, 20, eot=10),)
+    assert make_attack("pgd10_eot3", EPS, STEP) == (pgd(EPS, EPS / 10, 10, eot=3),)
+    assert make_attack("cw7_eot2", EPS, STEP) == (pgd(EPS, STEP, 7, loss="margin", eot=2),)
+    assert make_attack("apgd_eot20", EPS, STEP) == autoattack(EPS, version="rand")[:1]
+    assert make_attack("apgd_dlr50_eot4", EPS, STEP) == (APGD(EPS, 50, loss="dlr", eot=4),)
+    for name in ("square_eot2", "autoattack_eot2", "fgsm_eot2"):
+        with pytest.raises(UsageError, match="takes no mean over evaluations"):
+            make_attack(name, EPS, STEP)
+    for name in ("pgd20_eot0", "pgd20_eot", "pgd_20eot2"):
+        with pytest.raises(UsageError, match="Unknown attack"):
+            make_attack(name, EPS, STEP)
+
+
 def test_members_of_autoattack_have_names() -> None:
     assert {name for members in VERSIONS.values() for name in members} <= ATTACKS.keys()
 
@@ -101,8 +126,8 @@ def test_the_help_of_the_program_lists_the_names() -> None:
     """With N for a number of steps, as in pgd10, which is a name of its own for its step size."""
     _, _, listed = flags.ATTACKS["attacks"].help.partition(": ")
     words = listed.rstrip(".").split(", ")
-    assert {word.removesuffix("N") for word in words} == {name.rstrip("0123456789") for name in ATTACKS}
-    assert all(make_attack(word.replace("N", "3"), EPS, STEP) for word in words)
+    assert {word.removesuffix("N") for word in words} == ATTACKS.keys() - {"pgd10"}
+    assert all(make_attack(word.replace("N", "3"), EPS, STEP, "l2") for word in words)
 
 
 @pytest.mark.parametrize(

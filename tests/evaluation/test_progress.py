@@ -100,6 +100,21 @@ def test_a_file_of_an_earlier_version_is_made_again(task: EvaluationTask, tmp_pa
     assert again.is_robust("fgsm").tolist() == [True, True, True, False]
 
 
+def test_a_field_that_came_later_is_no_other_attack(task: EvaluationTask, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "outcomes.npz"
+    progress = EvaluationProgress(task, ATTACKS, path=path)
+    progress.record("fgsm", Outcome(1, 0, 0))
+    progress.save()
+    arrays = read_arrays(path)
+    settings = str(arrays["settings"])
+    assert ', "eot": 1' in settings
+    write_arrays(path, arrays | {"settings": np.array(settings.replace(', "eot": 1', ""))})
+    assert EvaluationProgress(task, ATTACKS, path=path).is_robust("fgsm").tolist() == [True, False, True, False]
+    write_arrays(path, arrays | {"settings": np.array(settings.replace('"eot": 1', '"eot": 2'))})
+    with pytest.raises(UsageError, match="other attacks"):
+        EvaluationProgress(task, ATTACKS, path=path)
+
+
 def test_without_a_file_nothing_is_written(task: EvaluationTask, tmp_path: pathlib.Path) -> None:
     EvaluationProgress(task, ATTACKS).save()
     assert not any(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
-from racl_tf.runs.flags import ATTACKS, IMAGES, MODEL, SWEEP, THREAT, TRANSFER
+from racl_tf.runs.flags import ATTACKS, EVALUATE, IMAGES, MODEL, SWEEP, THREAT, TRANSFER
 from racl_tf.settings import paper_settings
 
 
@@ -23,7 +23,9 @@ def flag_settings() -> Callable[..., ConfigDict]:
     def get(**flags: str) -> ConfigDict:
         config = paper_settings()
         for name, text in flags.items():
-            table = next(table for table in (MODEL, THREAT, IMAGES, ATTACKS, SWEEP, TRANSFER) if name in table)
+            table = next(
+                table for table in (MODEL, THREAT, IMAGES, ATTACKS, EVALUATE, SWEEP, TRANSFER) if name in table
+            )
             table[name].apply(config, text)
         return config
 

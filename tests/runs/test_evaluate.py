@@ -1,10 +1,12 @@
 """The evaluation of a model from a file: what it writes, and mistakes found before any work."""
 
 import datetime
+import importlib.resources
 import json
 import pathlib
 from collections.abc import Callable
 
+import jsonschema
 import keras
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from racl_tf.attacks import APGD
+from racl_tf.data import load_dataset
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
-from racl_tf.runs.evaluate import run_evaluation
+from racl_tf.runs.evaluate import corruption_errors, run_evaluation
 
 Settings = Callable[..., ConfigDict]
 
@@ -135,3 +138,53 @@ def test_outcomes_lead_back_to_the_files_of_images(flag_settings: Settings, tmp_
         stands = abs(level / 255 - 0.5) > 0.37
         assert (row["class"], row["predicted"]) == (name, name)
         assert row["fgsm"] == ("robust" if stands else "adversarial")
+
+
+def test_corruptions_are_written_into_results_and_a_table(
+    flag_settings: Settings, models: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    test = load_dataset("digits").test
+    images = np.round(255 * test.images(np.arange(20))).astype(np.uint8)
+    np.save(tmp_path / "clean.npy", np.tile(images, (5, 1, 1, 1)))
+    np.save(tmp_path / "black.npy", np.zeros((100, 8, 8, 1), np.uint8))
+    np.save(tmp_path / "labels.npy", np.tile(test.y[:20], 5))
+    (tmp_path / "baseline.json").write_text(json.dumps({"clean": [0.5] * 5, "black": [1.0] * 5}))
+    flags = {
+        "model": models["one"],
+        "dataset": "digits",
+        "images": "20",
+        "attacks": "fgsm",
+        "corruptions": str(tmp_path),
+    }
+    config = flag_settings(**flags, baseline=str(tmp_path / "baseline.json"))
+    config.evaluate.check_images = 0
+    for _ in range(2):  # the second time they are read
+        run_evaluation(config, str(tmp_path / "run"))
+        results = json.loads((tmp_path / "run/evaluate/results.json").read_text())
+        found = results["corruptions"]
+        accuracies = np.array([row["accuracy"] for row in found["rows"]])
+        black, clean = 1 - accuracies[:5], 1 - accuracies[5:]
+        assert found["mean_error"] == pytest.approx((clean.mean() + black.mean()) / 2)
+        assert found["mean_corruption_error"] == pytest.approx((clean.sum() / 2.5 + black.sum() / 5) / 2)
+        errors = corruption_errors(str(tmp_path / "run"))
+        assert errors is not None
+        assert errors.to_dict() == found
+    schema = json.loads(importlib.resources.files("racl_tf.evaluation").joinpath("results.schema.json").read_text())
+    jsonschema.validate(results, schema)
+    rows = read_table(tmp_path / "run/evaluate/corruptions.csv")
+    assert [row["corruption"] for row in rows] == ["black"] * 5 + ["clean"] * 5
+    assert [int(row["correct"]) for row in rows] == [row["correct"] for row in found["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"corruptions": "missing"}, "'missing' does not hold corrupted images"),
+        ({"baseline": "errors.json"}, "Give --corruptions=FOLDER too"),
+    ],
+    ids=str,
+)
+def test_mistakes_with_corruptions_are_found_before_any_work(
+    refuses: Callable, flags: dict[str, str], message: str
+) -> None:
+    refuses(run_evaluation, message, **{"model": "ONE"} | flags)

@@ -70,7 +70,7 @@ def test_nothing_is_written_before_the_step_begins(tmp_path: pathlib.Path) -> No
 def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) -> None:
     """What the folder's settings lack counts as what was done then, and only that."""
     config = paper_settings()
-    folder = StepFolder(str(tmp_path), "search", config, ("search", "train")).begin()
+    folder = StepFolder(str(tmp_path), "search", config, ("search", "train", "evaluate")).begin()
     (folder / "history.csv").write_text("epoch")
     before = json.loads((folder / "config.json").read_text())
     for name in ADDED:
@@ -78,10 +78,10 @@ def test_a_folder_begun_before_a_setting_came_goes_on(tmp_path: pathlib.Path) ->
         del functools.reduce(dict.__getitem__, sections, before)[field]
     (folder / "config.json").write_text(json.dumps(before))
     config.update_from_flattened_dict(dict(ADDED))
-    assert StepFolder(str(tmp_path), "search", config, ("search", "train")).begin() == folder
+    assert StepFolder(str(tmp_path), "search", config, ("search", "train", "evaluate")).begin() == folder
     config.search.constraint_update = "proximal"
     with pytest.raises(UsageError, match=r"search\.constraint_update was 'printed' and is 'proximal'"):
-        StepFolder(str(tmp_path), "search", config, ("search", "train"))
+        StepFolder(str(tmp_path), "search", config, ("search", "train", "evaluate"))
 
 
 def test_later_steps_take_over_what_a_run_was_begun_with(tmp_path: pathlib.Path) -> None:
