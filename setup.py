@@ -81,6 +81,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "hub": ["huggingface_hub>=0.23"],
         "test": [
             "hypothesis>=6.100",
             "ipykernel>=6.29",

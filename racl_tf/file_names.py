@@ -9,6 +9,10 @@ SWEEP = "sweep"  # robust accuracy over the radius and over the steps
 TRANSFER = "transfer"  # images crafted on some models and shown to others
 SAVED_MODEL = "saved_model"  # the exported network, which plain TensorFlow serves
 
+# In a folder from which a trained network is loaded again, and beside every export.
+NETWORK = "network.keras"  # the network itself
+DESCRIPTION = "network.json"  # what it is, what it is for, and how it fared
+
 # In the folders of several steps.
 CONFIG = "config.json"  # the settings that the folder stands for
 VERSIONS = "versions.json"  # the libraries and the machine that it was begun with

@@ -85,7 +85,9 @@ def paper_settings() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.network = ""  # a name (racl, resnet18, ...) or a genotype's .json file; the searched one if empty
-    config.train.initial = placeholder(str)  # a .keras file of the same network, whose weights training begins with
+    config.train.initial = placeholder(
+        str
+    )  # a .keras file, an exported folder or hf://user/name of the same network, whose weights training begins with
     config.train.channels = placeholder(
         int
     )  # of the first nodes or blocks; the network's own (36 of cells) if not given
@@ -107,7 +109,9 @@ def paper_settings() -> ConfigDict:
     config.train.validation_steps = 10  # PGD steps on them, for defences that train against an attack
 
     config.evaluate = ConfigDict()
-    config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
+    config.evaluate.model = (
+        ""  # a .keras file, an exported folder or hf://user/name; the run's trained network if empty
+    )
     config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
     config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, apgd, square, ...
     config.evaluate.batch_size = 128

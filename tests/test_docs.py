@@ -219,7 +219,7 @@ def test_own_arrays_make_a_data_set() -> None:
 
 def test_the_answers_run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = "docs/faq.md"
-    normalised, loaded, converted = blocks(page)
+    normalised, loaded, shared, converted = blocks(page)
     monkeypatch.chdir(tmp_path)
     whole = run(normalised, page)["whole"]
     assert whole.output_shape == (None, 10)
@@ -228,5 +228,6 @@ def test_the_answers_run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     expected = whole.predict(images, verbose=0)
     np.testing.assert_allclose(run(loaded, page)["classifier"].logits(images), expected, atol=1e-5)
     racl_tf.export_saved_model(whole, "saved_model")
+    assert run(shared, page)["network"].num_classes == 10
     run(converted, page)
     assert (tmp_path / "model.tflite").read_bytes()[4:8] == b"TFL3"

@@ -6,6 +6,7 @@ from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.image_network import ImageNetwork
 from racl_tf.networks.l2_nonexpansive import L2Nonexpansive
 from racl_tf.networks.loading import load_network
+from racl_tf.networks.pretrained import from_pretrained, pretrained_description, save_pretrained
 from racl_tf.networks.registry import NETWORKS, make_network, network_options
 from racl_tf.networks.resnet import ResNet18
 from racl_tf.networks.robnet import RobNet
@@ -23,7 +24,10 @@ __all__ = [
     "ResNet18",
     "RobNet",
     "Supernet",
+    "from_pretrained",
     "load_network",
     "make_network",
     "network_options",
+    "pretrained_description",
+    "save_pretrained",
 ]

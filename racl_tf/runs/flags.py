@@ -71,7 +71,9 @@ def _set_eps(config: ConfigDict, eps: float) -> None:
 
 
 MODEL = {
-    "model": SettingFlag("evaluate.model", str, "a .keras file or a SavedModel's folder; by default WORKDIR's network.")
+    "model": SettingFlag(
+        "evaluate.model", str, "a .keras file, an exported folder or hf://user/name; by default WORKDIR's network."
+    )
 }
 THREAT = {
     "dataset": SettingFlag(
