@@ -81,6 +81,8 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "onnx": ["onnxruntime>=1.18", "tf2onnx>=1.17"],  # tf2onnx before that fails with NumPy 2
+        "litert": ["ai-edge-litert>=1.0"],
         "hub": ["huggingface_hub>=0.23"],
         "test": [
             "hypothesis>=6.100",

@@ -193,7 +193,7 @@ def _fetch(source: str | os.PathLike[str]) -> pathlib.Path:
     try:
         hub = importlib.import_module("huggingface_hub")
     except ImportError:
-        raise UsageError(f"{text!r} is downloaded by huggingface_hub. Run pip install 'racl_tf[hub]' first.") from None
+        raise UsageError(f"{text!r} is downloaded by huggingface_hub. Run: pip install huggingface_hub") from None
     files = [file_names.NETWORK, file_names.DESCRIPTION]
     try:
         return pathlib.Path(hub.snapshot_download(address[1], revision=address[2], allow_patterns=files))
