@@ -117,6 +117,9 @@ def paper_settings() -> ConfigDict:
     config.evaluate.batch_size = 128
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
 
+    config.export = ConfigDict()
+    config.export.formats = ("saved_model",)  # or keras, onnx, litert, each into a folder of its own
+
     config.sweep = ConfigDict()  # robust accuracy over the radius and over the steps of PGD
     config.sweep.attacks = ("pgd20", "fgsm")  # swept over the radius
     config.sweep.epsilons = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)

@@ -227,7 +227,6 @@ def test_the_answers_run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     expected = whole.predict(images, verbose=0)
     np.testing.assert_allclose(run(loaded, page)["classifier"].logits(images), expected, atol=1e-5)
-    racl_tf.export_saved_model(whole, "saved_model")
     assert run(shared, page)["network"].num_classes == 10
     run(converted, page)
     assert (tmp_path / "model.tflite").read_bytes()[4:8] == b"TFL3"

@@ -101,6 +101,11 @@ CALLBACKS = {
         "callbacks", str, "module:function of your own, which makes Keras callbacks of the run's settings."
     )
 }
+EXPORT = {
+    "format": SettingFlag(
+        "export.formats", names, "names with commas: saved_model, keras, onnx, litert; by default saved_model."
+    )
+}
 SEARCH = {"epochs": SettingFlag("search.epochs", int, "how many epochs are searched, those of the warm-up included.")}
 TRAIN = {
     "network": SettingFlag(

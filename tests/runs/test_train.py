@@ -49,11 +49,12 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     assert results["model"] == "train/best.keras"
     assert ("masking" in results) == (masking is not None)  # they are not looked for near chance
 
-    path, difference = run_export(config, workdir)
+    exports = run_export(config, workdir)
+    path, difference = exports["saved_model"]
     assert difference < 1e-5
     logits = tf.saved_model.load(str(path)).signatures["logits"](images=tf.constant(test.images()[:3]))["logits"]
     np.testing.assert_allclose(logits, network(test.images()[:3]), rtol=1e-4, atol=1e-5)
-    assert run_export(config, workdir) == (path, difference)
+    assert run_export(config, workdir) == exports
 
     network.head.bias.assign_add([1e-4] * 10)
     network.save(best)  # another network, of the same predictions
