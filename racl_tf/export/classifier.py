@@ -1,10 +1,8 @@
 """What every export asks of a classifier, and the graph that it is converted from."""
 
-import importlib
 import os
 import pathlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import keras
@@ -83,23 +81,6 @@ def new_file(path: str | os.PathLike[str], suffix: str) -> pathlib.Path:
     if file.exists():
         raise UsageError(f"Cannot export to {os.fspath(path)!r}: it exists. Remove it or choose another path.")
     return file
-
-
-def require(module: str, package: str, purpose: str) -> ModuleType:
-    """Returns a module of a package that is not installed with this one.
-
-    Arguments:
-        module: to import.
-        package: that it is installed by.
-        purpose: what it is needed for, as the beginning of a sentence.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError(f"{purpose} needs {package}: {error}. Run: pip install {package}") from None
 
 
 def largest_difference(model: keras.Model, images: np.ndarray | tf.Tensor, logits: np.ndarray) -> float:

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from racl_tf.errors import UsageError, shortened
-from racl_tf.export.classifier import largest_difference, logits_function, new_file, require
+from racl_tf.export.classifier import largest_difference, logits_function, new_file
 from racl_tf.files import as_path, whole
+from racl_tf.optional import require
 
 
 def export_litert(

@@ -1,7 +1,6 @@
 """Trained networks as folders that can be shared: the network, and what it is, is for and was measured to do."""
 
 import hashlib
-import importlib
 import os
 import pathlib
 import re
@@ -16,6 +15,7 @@ from racl_tf import file_names
 from racl_tf.errors import UsageError, shortened
 from racl_tf.files import as_path, damaged, read_json, write_json
 from racl_tf.networks.loading import load_network
+from racl_tf.optional import require
 from racl_tf.version import __version__
 
 _HUB = "hf://"
@@ -135,7 +135,7 @@ def describe_network(
     sizes = {
         name: value
         for name, value in (network.get_config() if spec else {}).items()
-        if isinstance(value, int | float) and name not in ("seed", "num_classes", "trainable")
+        if type(value) is int and name not in ("seed", "num_classes")
     }
     return {
         "racl_tf": __version__,
@@ -190,10 +190,7 @@ def _fetch(source: str | os.PathLike[str]) -> pathlib.Path:
         raise UsageError(
             f"{text!r} is no address of the Hugging Face Hub. Write {_HUB}user/name or {_HUB}user/name@revision."
         )
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError:
-        raise UsageError(f"{text!r} is downloaded by huggingface_hub. Run: pip install huggingface_hub") from None
+    hub = require("huggingface_hub", "huggingface_hub", f"The download of {text!r}")
     files = [file_names.NETWORK, file_names.DESCRIPTION]
     try:
         return pathlib.Path(hub.snapshot_download(address[1], revision=address[2], allow_patterns=files))
