@@ -118,7 +118,7 @@ def paper_settings() -> ConfigDict:
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
 
     config.export = ConfigDict()
-    config.export.formats = ("saved_model",)  # or keras, onnx, litert, each into a folder of its own
+    config.export.formats = ("saved_model",)  # or keras, onnx, litert, torch, each into a folder of its own
 
     config.sweep = ConfigDict()  # robust accuracy over the radius and over the steps of PGD
     config.sweep.attacks = ("pgd20", "fgsm")  # swept over the radius

@@ -1,6 +1,7 @@
 """What the pages promise: complete, true to the code, with links that lead somewhere and examples that run."""
 
 import importlib
+import keyword
 import pathlib
 import pkgutil
 import re
@@ -146,7 +147,8 @@ def test_every_command_on_a_page_is_one(page: pathlib.Path) -> None:
     shared = {"workdir", "config"}
     for command in commands:
         program, *arguments = shlex.split(command)
-        path = ROOT / "bin" / f"{program.removeprefix('racl-')}.py"
+        name = program.removeprefix("racl-")
+        path = ROOT / "bin" / f"{name}{'_' if keyword.iskeyword(name) else ''}.py"
         assert path.exists(), command
         if "run_viewer(" in path.read_text():
             defined = re.findall(r'"--(\w+)"', path.read_text())

@@ -11,7 +11,7 @@ from racl_tf.tables import format_radius, markdown_table, markdown_text
 
 _HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100", "mnist": "ylecun/mnist"}
 _NORMS = {"linf": "L-infinity", "l2": "L2"}
-_LIBRARIES = {"saved_model": "tf-keras", "keras": "keras", "onnx": "onnx", "litert": "tflite"}
+_LIBRARIES = {"saved_model": "tf-keras", "keras": "keras", "onnx": "onnx", "litert": "tflite", "torch": "pytorch"}
 
 USES = {
     "saved_model": 'tf.saved_model.load("{path}").signatures["serving_default"](images=...)',
@@ -21,6 +21,7 @@ USES = {
         f'Interpreter(model_path="{{path}}/{file_names.LITERT_MODEL}").get_signature_runner("serving_default")'
         "(images=...)"
     ),
+    "torch": f'network.load_state_dict(safetensors.torch.load_file("{{path}}/{file_names.TORCH_MODEL}"))',
 }
 """By format, the Python that loads what lies at `{path}`; images are float32 in [0, 1]."""
 
@@ -127,12 +128,12 @@ def _network(description: Mapping[str, Any]) -> Iterator[str]:
     if names is not None:
         yield f"{', '.join(map(markdown_text, names))}."
     if description["mean"] is not None:
-        yield "Images are normalised inside, by the mean and the standard deviation that `network.json` names."
+        yield f"Images are normalised inside, by the mean and the standard deviation in `{file_names.DESCRIPTION}`."
     if sizes := description["sizes"]:
         values = ", ".join(f"{markdown_text(name)} {value}" for name, value in sizes.items())
         yield f"\nIt is a `{description['network']}` of racl_tf {description['racl_tf']}: {values}."
     if description["genotype"]:
-        yield "Its genotype is in `network.json`."
+        yield f"Its genotype is in `{file_names.DESCRIPTION}`."
 
 
 def _training(description: Mapping[str, Any], training: Mapping[str, Any]) -> Iterator[str]:

@@ -23,10 +23,12 @@ from racl_tf.export import (
     verify_onnx,
     verify_saved_model,
 )
-from racl_tf.export.classifier import largest_difference, require
+from racl_tf.export.classifier import largest_difference
 from racl_tf.files import as_tensorflow_path, read_json, write_json, write_text
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.pretrained import describe_network, from_pretrained, weights_digest
+from racl_tf.networks.pytorch import from_pytorch, read_state_dict, to_pytorch
+from racl_tf.optional import require
 from racl_tf.reporting.model_card import is_unchanged, render_model_card
 from racl_tf.runs.common import load_data
 from racl_tf.runs.folder import network_path
@@ -63,6 +65,27 @@ def _verify_keras(network: keras.Model, folder: pathlib.Path, images: np.ndarray
     return largest_difference(network, images, from_pretrained(folder)(images, training=False))
 
 
+def _write_torch(network: keras.Model, folder: pathlib.Path, _: Sequence[str]) -> None:
+    state = to_pytorch(network)
+    folder.mkdir()
+    require("safetensors.numpy", "safetensors", "An export to PyTorch").save_file(
+        state, folder / file_names.TORCH_MODEL
+    )
+
+
+def _verify_torch(network: keras.Model, folder: pathlib.Path, images: np.ndarray) -> float:
+    """Returns the difference from the network that the file is read as again, which PyTorch is not needed for."""
+    spec = network.spec
+    again = from_pytorch(
+        read_state_dict(folder / file_names.TORCH_MODEL),
+        network.genotype,
+        image_size=spec.input_shape[:2],
+        mean=spec.mean,
+        std=spec.std,
+    )
+    return largest_difference(network, images, again(images, training=False))
+
+
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {
     "saved_model": ExportFormat(
         "a SavedModel",
@@ -89,6 +112,13 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = {
         lambda network, folder, _: export_litert(network, folder / file_names.LITERT_MODEL),
         lambda network, folder, images: verify_litert(network, folder / file_names.LITERT_MODEL, images),
         (("ai_edge_litert.interpreter", "ai-edge-litert"),),
+    ),
+    "torch": ExportFormat(
+        "a state dict of PyTorch",
+        file_names.TORCH,
+        _write_torch,
+        _verify_torch,
+        (("safetensors.numpy", "safetensors"),),
     ),
 }
 """The formats of `racl-export --format`."""

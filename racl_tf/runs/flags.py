@@ -103,7 +103,7 @@ CALLBACKS = {
 }
 EXPORT = {
     "format": SettingFlag(
-        "export.formats", names, "names with commas: saved_model, keras, onnx, litert; by default saved_model."
+        "export.formats", names, "names with commas: saved_model, keras, onnx, litert, torch; by default saved_model."
     )
 }
 SEARCH = {"epochs": SettingFlag("search.epochs", int, "how many epochs are searched, those of the warm-up included.")}
