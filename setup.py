@@ -81,6 +81,10 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "onnx": ["onnxruntime>=1.18", "tf2onnx>=1.17"],  # tf2onnx before that fails with NumPy 2
+        "litert": ["ai-edge-litert>=1.0"],
+        "torch": ["safetensors>=0.4"],  # torch itself only for .pt files
+        "hub": ["huggingface_hub>=0.23"],
         "test": [
             "hypothesis>=6.100",
             "ipykernel>=6.29",
@@ -102,7 +106,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"racl-{program} = racl_tf.bin.{program}:run"
+            f"racl-{program.rstrip('_')} = racl_tf.bin.{program}:run"
             for program in (
                 "search",
                 "train",
@@ -110,6 +114,7 @@ setup(
                 "sweep",
                 "transfer",
                 "export",
+                "import_",  # a module cannot be called `import`
                 "quickstart",
                 "reproduce",
                 "study",

@@ -1,4 +1,4 @@
-"""Exports the trained network as a SavedModel with signatures: writes WORKDIR/saved_model."""
+"""Exports the trained network, by default as a SavedModel, with a model card: writes WORKDIR/saved_model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ if TYPE_CHECKING:
 
 
 def export(config: ConfigDict, workdir: str) -> None:
+    from racl_tf.reporting.model_card import USES
     from racl_tf.runs.export import run_export
 
-    path, difference = run_export(config, workdir)
-    print(f"\nWritten to {path}; read again, it gives the same logits but for {difference:.1e}.")
-    print(f"Next: tf.saved_model.load({str(path)!r}).signatures['serving_default'](images=...), images in [0, 1]")
+    print()
+    for name, (path, difference) in run_export(config, workdir).items():
+        print(f"Written to {path}; read again, it gives the same logits but for {difference:.1e}.")
+        print(f"Next: {USES[name].format(path=path)}, images in [0, 1]")
 
 
 def run() -> None:
-    run_program(export, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT)
+    run_program(export, __doc__, steps=("search", "train"), setting_flags=lambda flags: flags.THREAT | flags.EXPORT)
 
 
 if __name__ == "__main__":

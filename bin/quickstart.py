@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from racl_tf import file_names
@@ -30,9 +31,10 @@ def quickstart(config: ConfigDict, workdir: str) -> None:
         f"{file_names.TRAIN}/{file_names.TRAIN_PICTURE}",
         f"{file_names.TRAIN}/{file_names.BEST_NETWORK}",
         f"{file_names.EVALUATE}/{file_names.RESULTS}",
-        file_names.SAVED_MODEL,
+        *(os.path.basename(exported.path) for exported in made.exports.values()),
     )
-    print(f"The exported network, read again, gives the same logits but for {made.difference:.1e}.")
+    for exported in made.exports.values():
+        print(f"{exported.path}, read again, gives the same logits but for {exported.difference:.1e}.")
     print(f"Next: racl-sweep --workdir={workdir}, or a search of your own: racl-search --help")
 
 

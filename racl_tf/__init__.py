@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from racl_tf.export import export_saved_model as export_saved_model
     from racl_tf.image_spec import ImageSpec as ImageSpec
     from racl_tf.networks.genotype_network import GenotypeNetwork as GenotypeNetwork
+    from racl_tf.networks.pretrained import from_pretrained as from_pretrained
+    from racl_tf.networks.pretrained import save_pretrained as save_pretrained
     from racl_tf.networks.registry import make_network as make_network
     from racl_tf.networks.supernet import Supernet as Supernet
     from racl_tf.search.confidence_constraint import ConfidenceConstraint as ConfidenceConstraint
@@ -37,9 +39,11 @@ _HOMES = {
     "UsageError": "racl_tf.errors",
     "evaluate": "racl_tf.evaluation",
     "export_saved_model": "racl_tf.export",
+    "from_pretrained": "racl_tf.networks.pretrained",
     "get_genotype": "racl_tf.space",
     "load_dataset": "racl_tf.data",
     "make_network": "racl_tf.networks.registry",
+    "save_pretrained": "racl_tf.networks.pretrained",
 }
 __all__ = sorted([*_HOMES, "attacks"])
 

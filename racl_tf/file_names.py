@@ -8,6 +8,19 @@ EVALUATE = "evaluate"  # what became of each test image under each attack
 SWEEP = "sweep"  # robust accuracy over the radius and over the steps
 TRANSFER = "transfer"  # images crafted on some models and shown to others
 SAVED_MODEL = "saved_model"  # the exported network, which plain TensorFlow serves
+PRETRAINED = "pretrained"  # the same, which this library loads
+ONNX = "onnx"  # the same, which ONNX Runtime serves
+LITERT = "litert"  # the same, which LiteRT serves
+TORCH = "torch"  # its weights by the names of PyTorch's public code
+
+# In a folder from which a trained network is loaded again, and beside every export.
+NETWORK = "network.keras"  # the network itself
+DESCRIPTION = "network.json"  # what it is, what it is for, and how it fared
+
+MODEL_CARD = "README.md"  # the same for people, as the Hugging Face Hub shows it
+ONNX_MODEL = "model.onnx"  # in `onnx`
+LITERT_MODEL = "model.tflite"  # in `litert`
+TORCH_MODEL = "model.safetensors"  # in `torch`
 
 # In the folders of several steps.
 CONFIG = "config.json"  # the settings that the folder stands for

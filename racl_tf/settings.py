@@ -85,7 +85,9 @@ def paper_settings() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.network = ""  # a name (racl, resnet18, ...) or a genotype's .json file; the searched one if empty
-    config.train.initial = placeholder(str)  # a .keras file of the same network, whose weights training begins with
+    config.train.initial = placeholder(
+        str
+    )  # a .keras file, an exported folder or hf://user/name of the same network, whose weights training begins with
     config.train.channels = placeholder(
         int
     )  # of the first nodes or blocks; the network's own (36 of cells) if not given
@@ -107,7 +109,9 @@ def paper_settings() -> ConfigDict:
     config.train.validation_steps = 10  # PGD steps on them, for defences that train against an attack
 
     config.evaluate = ConfigDict()
-    config.evaluate.model = ""  # a .keras file or a SavedModel's folder; the run's trained network if empty
+    config.evaluate.model = (
+        ""  # a .keras file, an exported folder or hf://user/name; the run's trained network if empty
+    )
     config.evaluate.bounds = (0.0, 1.0)  # the model's inputs for black and for white, unless it scales bytes itself
     config.evaluate.attacks = ("fgsm", "mim", "pgd10", "pgd20", "pgd100")  # or autoattack, cw20, square, ...
     config.evaluate.batch_size = 128
@@ -115,6 +119,9 @@ def paper_settings() -> ConfigDict:
     config.evaluate.corruptions = ""  # a folder of corrupted images in the format of CIFAR-10-C; none if empty
     config.evaluate.corruption_baseline = ""  # a JSON file of a baseline's errors under them; none if empty
     config.evaluate.check_images = 100  # test images on which signs of gradient masking are looked for; 0 for none
+
+    config.export = ConfigDict()
+    config.export.formats = ("saved_model",)  # or keras, onnx, litert, torch, each into a folder of its own
 
     config.sweep = ConfigDict()  # robust accuracy over the radius and over the steps of PGD
     config.sweep.attacks = ("pgd20", "fgsm")  # swept over the radius

@@ -9,8 +9,11 @@ from racl_tf import file_names
 ROOT = pathlib.Path(__file__).parents[1]
 HOME = ROOT / "racl_tf/file_names.py"
 NAMES = {name: value for name, value in vars(file_names).items() if name.isupper()}
-#: Folders whose names are words that settings, streams and data have too.
-WORDS = {"SEARCH", "CHOOSE", "TRAIN", "EVALUATE", "SWEEP", "TRANSFER", "SWEEP_STEPS", "NETWORKS", "ATTACKS"}
+#: Folders whose names are words that settings, streams, data and formats have too.
+WORDS = {
+    *("SEARCH", "CHOOSE", "TRAIN", "EVALUATE", "SWEEP", "TRANSFER", "SWEEP_STEPS", "NETWORKS", "ATTACKS"),
+    *("SAVED_MODEL", "ONNX", "LITERT", "TORCH"),
+}
 
 
 def strings(path: pathlib.Path) -> Iterator[str]:

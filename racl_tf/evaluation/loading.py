@@ -10,21 +10,25 @@ from racl_tf.attacks import Classifier
 from racl_tf.errors import UsageError, shortened
 from racl_tf.files import as_path, as_tensorflow_path
 from racl_tf.networks.loading import load_network
+from racl_tf.networks.pretrained import from_pretrained, is_pretrained
 
 
 def load_classifier(path: str | os.PathLike[str], *, bounds: tuple[float, float] | None = None) -> Classifier:
-    """Returns the classifier in a `.keras` or `.h5` file or in a SavedModel's folder.
+    """Returns the classifier in a `.keras` or `.h5` file, in a SavedModel's folder, or that `from_pretrained` loads.
 
     A SavedModel gives its outputs by the signature "logits" or "serving_default", which must take one input and
     give one output, or one called "logits". It is attacked like a Keras model: gradients flow through it.
 
     Arguments:
-        path: of the file or folder. Nothing in it is run but its graph: Keras files with lambda layers are refused.
+        path: of the file or folder, or `hf://user/name`. Nothing in it is run but its graph: Keras files with lambda
+            layers are refused.
         bounds: the model's inputs for black and for white; by default as `Classifier` has them.
 
     Raises:
         UsageError: there is no such file, or it holds no model of this kind.
     """
+    if is_pretrained(path):
+        return Classifier(from_pretrained(path), bounds=bounds)
     path = as_path(path)
     if not path.exists():
         raise UsageError(f"There is no model {os.fspath(path)!r}. Give a .keras file or the folder of a SavedModel.")

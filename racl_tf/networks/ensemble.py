@@ -52,6 +52,11 @@ class Ensemble(keras.Model):
         """(None, height, width, channels) of the images."""
         return tuple(self.members[0].input_shape)
 
+    @property
+    def classifier_weights(self) -> list[keras.Variable]:
+        """The weights that belong to the classes, of all members that say which these are."""
+        return [weight for member in self.members for weight in getattr(member, "classifier_weights", ())]
+
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the log of the mean probabilities (batch, num_classes) of images in [0, 1]."""
         return log_mean_probabilities([member(inputs, training=training) for member in self.members])

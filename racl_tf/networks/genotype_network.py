@@ -77,6 +77,12 @@ class GenotypeNetwork(CellNetwork):
                 (), "zeros", trainable=False, autocast=False, aggregation="only_first_replica", name="drop_path_share"
             )
 
+    @property
+    def classifier_weights(self) -> list[keras.Variable]:
+        """The weights that belong to the classes, those of the auxiliary head's classifier among them."""
+        heads = [self.head] if self.auxiliary is None else [self.head, self.auxiliary.head]
+        return [weight for head in heads for weight in head.weights]
+
     def make_cell(self, plan: CellPlan) -> GenotypeCell:
         cell = self.genotype.reduce if plan.reduction else self.genotype.normal
         return GenotypeCell(cell, **plan._asdict(), dtype=self.dtype_policy)

@@ -48,6 +48,11 @@ class ImageNetwork(keras.Model):
         """(height, width, channels) of the images."""
         return self.spec.input_shape
 
+    @property
+    def classifier_weights(self) -> list[keras.Variable]:
+        """The weights that belong to the classes: those of every head, whose shapes tell how many classes there are."""
+        return list(self.head.weights)
+
     def normalize(self, images: tf.Tensor) -> tf.Tensor:
         """Returns (images - mean) / std, per channel, in the network's compute dtype."""
         images = tf.convert_to_tensor(images)

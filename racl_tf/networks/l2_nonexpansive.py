@@ -77,6 +77,11 @@ class L2Nonexpansive(ImageNetwork):
         self.scale = self.add_weight((), start, name="scale")
         self.built = True
 
+    @property
+    def classifier_weights(self) -> list[keras.Variable]:
+        """The weights that belong to the classes: the last matrix, its offsets, and the classes' scales."""
+        return [self.matrices[-1], self.biases[-1], self.class_scales]
+
     def call(
         self, inputs: tf.Tensor, training: bool = False, scaled: bool = False
     ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -1,6 +1,7 @@
 """What a run shows of itself: genotypes, searches, sweeps, transfers and tables as pictures or text."""
 
 from racl_tf.reporting.drawing import draw_genotype
+from racl_tf.reporting.model_card import render_model_card
 from racl_tf.reporting.paper_table import Measured, PaperTable
 from racl_tf.reporting.paper_table_plot import plot_paper_table
 from racl_tf.reporting.report import render_report
@@ -23,6 +24,7 @@ __all__ = [
     "plot_training",
     "plot_transfer",
     "plot_weights",
+    "render_model_card",
     "render_report",
     "render_text",
     "to_dot",

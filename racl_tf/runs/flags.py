@@ -71,7 +71,9 @@ def _set_eps(config: ConfigDict, eps: float) -> None:
 
 
 MODEL = {
-    "model": SettingFlag("evaluate.model", str, "a .keras file or a SavedModel's folder; by default WORKDIR's network.")
+    "model": SettingFlag(
+        "evaluate.model", str, "a .keras file, an exported folder or hf://user/name; by default WORKDIR's network."
+    )
 }
 THREAT = {
     "dataset": SettingFlag(
@@ -97,6 +99,11 @@ IMAGES = {
 CALLBACKS = {
     "callbacks": SettingFlag(
         "callbacks", str, "module:function of your own, which makes Keras callbacks of the run's settings."
+    )
+}
+EXPORT = {
+    "format": SettingFlag(
+        "export.formats", names, "names with commas: saved_model, keras, onnx, litert, torch; by default saved_model."
     )
 }
 SEARCH = {"epochs": SettingFlag("search.epochs", int, "how many epochs are searched, those of the warm-up included.")}

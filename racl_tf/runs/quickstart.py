@@ -1,14 +1,13 @@
 """The quickstart: all steps of a run, one after the other."""
 
 import logging
-import pathlib
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from racl_tf.evaluation import Evaluation, MaskingReport
 from racl_tf.runs.evaluate import run_evaluation
-from racl_tf.runs.export import run_export
+from racl_tf.runs.export import Exported, run_export
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.space import Genotype
@@ -23,15 +22,13 @@ class Quickstart(NamedTuple):
         genotype: the searched architecture.
         evaluation: of the trained network.
         masking: signs of gradient masking; None if they were not looked for.
-        saved_model: the path of the exported network.
-        difference: the largest between logits of the network and of the exported one.
+        exports: of the network, by format.
     """
 
     genotype: Genotype
     evaluation: Evaluation
     masking: MaskingReport | None
-    saved_model: pathlib.Path
-    difference: float
+    exports: dict[str, Exported]
 
 
 def run_quickstart(config: ConfigDict, workdir: str) -> Quickstart:
@@ -44,5 +41,4 @@ def run_quickstart(config: ConfigDict, workdir: str) -> Quickstart:
     genotype = run_search(config, workdir)
     run_training(config, workdir)
     evaluation, masking = run_evaluation(config, workdir)
-    saved_model, difference = run_export(config, workdir)
-    return Quickstart(genotype, evaluation, masking, saved_model, difference)
+    return Quickstart(genotype, evaluation, masking, run_export(config, workdir))

@@ -21,6 +21,7 @@ from racl_tf.evaluation.chance import chance_level
 from racl_tf.files import as_path, write_json
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.loading import load_network
+from racl_tf.networks.pretrained import from_pretrained, is_pretrained
 from racl_tf.networks.registry import make_network, network_options
 from racl_tf.reporting import plot_training
 from racl_tf.runs.common import (
@@ -145,17 +146,37 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
 def start_from(network: keras.Model, path: str) -> None:
     """Gives a network the weights of a trained one of the same kind and size, for more epochs or other images.
 
+    Where the trained one has another number of classes, all weights but its classifier's are taken, and a line says so.
+
+    Arguments:
+        network: that is trained.
+        path: of a .keras file, or what `from_pretrained` takes.
+
     Raises:
         UsageError: the file holds no model, or one of other weights.
     """
-    given = load_network(path)
+    given = from_pretrained(path) if is_pretrained(path) else load_network(path)
     shapes, needed = ([tuple(weight.shape) for weight in model.weights] for model in (given, network))
-    if shapes != needed:
+    classifier = {id(weight) for weight in getattr(network, "classifier_weights", ())}
+    fit = len(shapes) == len(needed) and all(
+        shape == wanted or (id(weight) in classifier and shape[:-1] == wanted[:-1])
+        for weight, shape, wanted in zip(network.weights, shapes, needed, strict=True)
+    )
+    if not fit:
         raise UsageError(
             f"The weights in {path!r} are not those of the network that is trained: it has {len(needed)} and the file "
-            f"{len(shapes)}, or they differ in shape. Give the same network, channels, cells and classes."
+            f"{len(shapes)}, or they differ in shape. Give the same network, channels and cells."
         )
-    network.set_weights(given.get_weights())
+    another_head = shapes != needed
+    for weight, value in zip(network.weights, given.get_weights(), strict=True):
+        if not (another_head and id(weight) in classifier):
+            weight.assign(value)
+    if another_head:
+        _LOGGER.info(
+            "The weights begin as those in %s but for the classifier's, which has another number of classes and begins "
+            "at random.",
+            path,
+        )
 
 
 def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, total_steps: int) -> AdversarialTrainer:

@@ -16,6 +16,7 @@ from racl_tf.evaluation import evaluate, load_classifier
 from racl_tf.export import export_saved_model
 from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.networks.loading import load_network
+from racl_tf.networks.pretrained import save_pretrained
 
 LAYERS = keras.layers
 
@@ -68,6 +69,12 @@ def test_a_file_and_a_saved_model_are_attacked_like_the_model(make, eps, data, t
             evaluate(loaded, (np.zeros([1, 8, 8, 1], np.float32), np.zeros(1, int)), {}, progress=False)
         for attack, outcomes in expected.outcomes.items():
             np.testing.assert_array_equal(found.outcomes[attack].steps, outcomes.steps, err_msg=f"{name} {attack}")
+
+
+def test_a_pretrained_folder_is_loaded(data, tmp_path) -> None:
+    model = functional()
+    loaded = load_classifier(save_pretrained(model, tmp_path / "folder"))
+    np.testing.assert_allclose(loaded.logits(data[0]), model(data[0]), rtol=1e-4, atol=1e-5)
 
 
 def test_bounds_are_passed_on(data, tmp_path) -> None:

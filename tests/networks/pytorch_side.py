@@ -115,6 +115,7 @@ def main(case: dict[str, Any], path: str) -> None:
     start = {name: value.clone() for name, value in network.state_dict().items()}
     results: dict[str, Any] = {"images": x.permute(0, 2, 3, 1).numpy(), "labels": labels.numpy()}
     results |= made | state(network, "before")
+    results["names"] = np.array(json.dumps(list(network.state_dict())))
     results |= {name: parameter.detach().numpy().copy() for name, parameter in architecture(network)}
     results |= compute(network, x, labels)
     network.load_state_dict(start)

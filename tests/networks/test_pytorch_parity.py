@@ -27,6 +27,7 @@ from racl_tf.layers.mixed_cell import MixedCell
 from racl_tf.layers.mixed_edges import MixedEdges
 from racl_tf.networks.cell_network import CellNetwork
 from racl_tf.networks.genotype_network import GenotypeNetwork
+from racl_tf.networks.pytorch import from_pytorch, to_pytorch
 from racl_tf.networks.supernet import Supernet
 from racl_tf.space import EDGES, GENOTYPES, INPUTS, NODES, Cell, Genotype
 
@@ -219,6 +220,21 @@ def test_genotype_network(name: str, known_as: str | None, size: dict[str, int],
     compare(results, "training", logits)
     compare(results, "auxiliary", auxiliary)
     compare_statistics(network, results)
+
+
+@pytest.mark.parametrize("name", ["AmoebaNet", "PC_DARTS_cifar"])
+def test_a_state_dict_is_read_and_written_by_name(name: str, tmp_path: Path) -> None:
+    """Batches are counted by PyTorch alone: what is written starts at 0."""
+    results = run_pytorch(tmp_path, genotype=name, **SMALL)
+    names, arrays = json.loads(str(results["names"])), [results[key] for key in sorted(results) if "before_" in key]
+    weights = [key for key in names if not key.endswith("num_batches_tracked")]
+    state = dict(zip(weights, arrays, strict=True))
+    network = from_pytorch(state, their_genotype(results), mean=0.0, std=1.0)
+    compare(results, "evaluation", network(tf.constant(results["images"], tf.float32)))
+    written = to_pytorch(network)
+    assert sorted(written) == sorted(names)
+    for key, array in state.items():
+        np.testing.assert_array_equal(written[key], array.astype(np.float32))
 
 
 def softmax_by_node(betas: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from bin import quickstart as program
 from racl_tf.runs import quickstart
+from racl_tf.runs.export import Exported
 from racl_tf.runs.quickstart import Quickstart, run_quickstart
 from racl_tf.space import random_genotype
 
@@ -17,7 +18,7 @@ def test_steps_follow_one_another(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
         "run_search": "genotype",
         "run_training": tmp_path / "train/best.keras",
         "run_evaluation": ("evaluation", "masking"),
-        "run_export": (tmp_path / "saved_model", 1e-7),
+        "run_export": {"saved_model": Exported(tmp_path / "saved_model", 1e-7)},
     }
     for name in results:
 
@@ -30,7 +31,7 @@ def test_steps_follow_one_another(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
         monkeypatch.setattr(quickstart, name, step)
     found = run_quickstart(config, str(tmp_path))
     assert made == list(results)
-    assert found == Quickstart("genotype", "evaluation", "masking", tmp_path / "saved_model", 1e-7)  # type: ignore[arg-type]
+    assert found == Quickstart("genotype", "evaluation", "masking", results["run_export"])  # type: ignore[arg-type]
 
 
 def test_the_program_begins_and_ends_with_what_it_does_and_made(
@@ -43,7 +44,7 @@ def test_the_program_begins_and_ends_with_what_it_does_and_made(
     for name in ("run_search", "run_training"):
         monkeypatch.setattr(quickstart, name, lambda *_: genotype)
     monkeypatch.setattr(quickstart, "run_evaluation", lambda *_: ("the table", None))
-    monkeypatch.setattr(quickstart, "run_export", lambda *_: (tmp_path / "saved_model", 1e-7))
+    monkeypatch.setattr(quickstart, "run_export", lambda *_: {"saved_model": Exported(tmp_path / "saved_model", 1e-7)})
     (tmp_path / "saved_model").mkdir()
     with caplog.at_level("INFO", "racl_tf"):
         program.quickstart(ConfigDict(), str(tmp_path))
@@ -51,4 +52,5 @@ def test_the_program_begins_and_ends_with_what_it_does_and_made(
     shown = capsys.readouterr().out
     assert "the table\nSigns of gradient masking were not looked for.\n" in shown
     assert f"Written to {tmp_path}/: saved_model\n" in shown
+    assert f"{tmp_path}/saved_model, read again, gives the same logits but for 1.0e-07." in shown
     assert f"Next: racl-sweep --workdir={tmp_path}" in shown

@@ -3,6 +3,7 @@
 import importlib.resources
 import json
 import pathlib
+from typing import Any
 
 import jsonschema
 import keras
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
+from racl_tf.networks import make_network, save_pretrained
 from racl_tf.runs import train as train_run
 from racl_tf.runs.common import load_data, sgd
 from racl_tf.runs.evaluate import run_evaluation
@@ -47,11 +49,12 @@ def test_training_evaluation_and_export_follow_from_a_genotype(config: ConfigDic
     assert results["model"] == "train/best.keras"
     assert ("masking" in results) == (masking is not None)  # they are not looked for near chance
 
-    path, difference = run_export(config, workdir)
+    exports = run_export(config, workdir)
+    path, difference = exports["saved_model"]
     assert difference < 1e-5
     logits = tf.saved_model.load(str(path)).signatures["logits"](images=tf.constant(test.images()[:3]))["logits"]
     np.testing.assert_allclose(logits, network(test.images()[:3]), rtol=1e-4, atol=1e-5)
-    assert run_export(config, workdir) == (path, difference)
+    assert run_export(config, workdir) == exports
 
     network.head.bias.assign_add([1e-4] * 10)
     network.save(best)  # another network, of the same predictions
@@ -83,6 +86,25 @@ def test_a_network_starts_from_the_weights_of_another(tmp_path: pathlib.Path) ->
         np.testing.assert_array_equal(weight, value)
     with pytest.raises(UsageError, match=r"best\.keras' are not those of the network that is trained"):
         start_from(dense(4), str(tmp_path / "best.keras"))
+
+
+@pytest.mark.parametrize(("name", "options"), [("racl", {"channels": 4, "cells": 3, "auxiliary": True}), ("l2nnn", {})])
+def test_another_number_of_classes_takes_all_but_the_classifier(
+    name: str, options: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def made(classes: int, seed: int) -> keras.Model:
+        return make_network(name, classes, seed=seed, input_shape=(8, 8, 1), **options)
+
+    trained, fresh, before = made(3, 0), made(5, 1), made(5, 1)
+    with caplog.at_level("INFO", "racl_tf"):
+        start_from(fresh, str(save_pretrained(trained, tmp_path / "trained")))
+    assert "but for the classifier's, which has another number of classes" in caplog.text
+    heads = {id(weight) for weight in fresh.classifier_weights}
+    for weight, taken, own in zip(fresh.weights, trained.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, own if id(weight) in heads else taken)
+    assert {5} == {weight.shape[-1] for weight in fresh.classifier_weights}
+    with pytest.raises(UsageError, match=r"trained' are not those of the network that is trained"):
+        start_from(make_network("resnet18", 5, channels=2, input_shape=(8, 8, 1)), str(tmp_path / "trained"))
 
 
 def test_training_without_a_search_says_what_to_do(config: ConfigDict, tmp_path: pathlib.Path) -> None:

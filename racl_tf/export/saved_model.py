@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.attacks.checks import check_single, check_takes_floats, probability_head
 from racl_tf.errors import UsageError, shortened
+from racl_tf.export.classifier import count_classes, image_shape, largest_difference
 from racl_tf.files import as_tensorflow_path
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -51,8 +51,8 @@ def export_saved_model(
     path = as_tensorflow_path(path)
     if path.exists():
         raise UsageError(f"Cannot export to {os.fspath(path)!r}: it exists. Remove it or choose another path.")
-    shape = _input_shape(model, input_shape)
-    classes = _count_classes(model, shape)
+    shape = image_shape(model, input_shape)
+    classes = count_classes(model, shape)
     if class_names is not None and len(class_names) != classes:
         raise UsageError(f"Expected a name for each of the {classes} classes. Received {len(class_names)} names.")
 
@@ -95,9 +95,7 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
             f"Cannot load a SavedModel from {os.fspath(path)!r}: {shortened(' '.join(str(error).split()), 400)} "
             "Remove the folder to have it exported again."
         ) from None
-    return float(
-        tf.reduce_max(tf.abs(logits - tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)))
-    )
+    return largest_difference(model, images, logits)
 
 
 def holds_weights(path: str | os.PathLike[str], model: keras.Model) -> bool:
@@ -123,35 +121,3 @@ def _bits(value: object) -> bytes:
 
 def _single(serve: _Endpoint, name: str) -> _Endpoint:
     return lambda images: {name: serve(images)[name]}
-
-
-def _input_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:
-    """Returns height, width and channels as given, or else as the model defines them."""
-    try:
-        shape = tuple(model.input_shape[1:] if given is None else given)
-    except (AttributeError, ValueError):
-        raise UsageError(
-            "The model defines no input shape. Pass `input_shape=(height, width, channels)`, or export a model "
-            "with a fixed one."
-        ) from None
-    if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
-        raise UsageError(f"Exporting needs a fixed `input_shape` of (height, width, channels). Received: {shape}.")
-    return shape
-
-
-def _count_classes(model: keras.Model, shape: tuple[int, ...]) -> int:
-    """Returns the number of classes of a model that gives logits, judged by its outputs for noise."""
-
-    def outputs_of(images: np.ndarray) -> np.ndarray:
-        return np.asarray(tf.cast(check_single(model(images, training=False)), tf.float32))
-
-    check_takes_floats(model)
-    outputs = outputs_of(np.random.default_rng(0).uniform(size=(8, *shape)).astype(np.float32))
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
-        raise UsageError(
-            "Exporting needs a model with logits of shape (batch, classes), 2 classes at least. "
-            f"It gives {outputs.shape}."
-        )
-    if head := probability_head(outputs_of, outputs, shape):
-        raise UsageError(f"Exporting expects logits, but the model gives probabilities. Remove its last {head}.")
-    return outputs.shape[1]
