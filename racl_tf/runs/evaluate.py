@@ -74,7 +74,7 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         )
     corruptions = found.corruptions if found.digest == digest else None
     if corrupted is not None and corruptions is None:
-        _LOGGER.info("%d corruptions of %d images.", len(corrupted.images), len(corrupted.labels))
+        _LOGGER.info("Corruptions: %s; %d images of each.", ", ".join(corrupted.images), len(corrupted.labels))
         shown = {"batch_size": settings.batch_size, "progress": bars_are_shown()}
         corruptions = evaluate_corruptions(model, corrupted, baseline=baseline, **shown)
         corruptions.save(folder / file_names.CORRUPTIONS)
