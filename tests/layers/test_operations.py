@@ -5,7 +5,7 @@ import pytest
 from racl_tf.layers import mixed_operations
 from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP
 from racl_tf.layers.operations import OPERATION_LAYERS, Pooling
-from racl_tf.space import OPERATIONS, PUBLISHED_OPERATIONS
+from racl_tf.space import CANDIDATES, OPERATIONS, PUBLISHED_OPERATIONS
 
 
 def test_the_table_has_every_operation_that_a_genotype_can_hold() -> None:
@@ -37,6 +37,6 @@ def test_normalisations_lie_in_the_moving_statistics_as_in_checkpoints() -> None
 
 def test_the_mixture_has_every_operation_of_the_search_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"none", *(norm.operation for norm in NORMALIZATIONS)} == set(OPERATIONS)
-    monkeypatch.setattr(mixed_operations, "OPERATIONS", (*OPERATIONS, "conv_7x1_1x7"))
+    monkeypatch.setattr(mixed_operations, "CANDIDATES", (*CANDIDATES, "conv_7x1_1x7"))
     with pytest.raises(TypeError, match="does not know how to compute 'conv_7x1_1x7'"):
         mixed_operations._of_kind(Pooling)

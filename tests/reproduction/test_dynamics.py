@@ -57,7 +57,7 @@ def test_the_course_of_a_search(folder: pathlib.Path) -> None:
     assert course.time.tolist() == pytest.approx([1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.4, 2.6, 2.8, 3])
     assert course.steps["constraint"].tolist() == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     row = dict(zip(COLUMNS, course.row(), strict=True))
-    assert (row["c"], row["largest \\|c\\|"], row["theta"]) == ("+1.00", "2.00", "0.14")
+    assert (row["c"], row["largest |c|"], row["theta"]) == ("+1.00", "2.00", "0.14")
     assert (row["mu alpha relative"], row["entropy"], row["rank correlation"]) == ("0.250", "1.900", "+0.64")
     assert row["mu_F lowered by, by choice"] == "+4.00, +1.50 of 20.0"
     free = dict(zip(COLUMNS, Course.read(folder / "free").row(), strict=True))

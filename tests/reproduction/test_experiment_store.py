@@ -96,10 +96,10 @@ def another(value: object) -> object:
 
 def matters_to(system: System, name: str) -> bool:
     """Whether the trained network of a system, and what is measured of it, depends on a setting."""
-    section = name.partition(".")[0]
-    if name in ("data.data_dir", "train.network"):  # where data lies, and what the system itself says
+    if name in ("data.data_dir", "data.max_pixels", "train.network"):  # how data is read, what the system itself says
         return False
-    return section in ("seed", "mixed_precision", "data", "attack", "train", *(() if system.network else ("search",)))
+    always = ("seed", "deterministic", "mixed_precision", "data", "attack", "train")
+    return name.partition(".")[0] in (*always, *(() if system.network else ("search",)))
 
 
 @pytest.mark.parametrize("system", [SEARCHED, NAMED], ids=lambda system: system.title)
