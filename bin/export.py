@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def export(config: ConfigDict, workdir: str) -> None:
-    from racl_tf.reporting.model_card import USES
+    from racl_tf.reporting.model_card import TAKES, USES
     from racl_tf.runs.export import run_export
 
     print()
     for name, (path, difference) in run_export(config, workdir).items():
         print(f"Written to {path}; read again, it gives the same logits but for {difference:.1e}.")
-        print(f"Next: {USES[name].format(path=path)}, images in [0, 1]")
+        print(f"Next: {USES[name].format(path=path)}, {TAKES[name]}")
 
 
 def run() -> None:

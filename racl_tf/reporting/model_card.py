@@ -23,7 +23,12 @@ USES = {
     ),
     "torch": f'network.load_state_dict(safetensors.torch.load_file("{{path}}/{file_names.TORCH_MODEL}"))',
 }
-"""By format, the Python that loads what lies at `{path}`; images are float32 in [0, 1]."""
+"""By format, the Python that loads what lies at `{path}`."""
+
+TAKES = {form: "images in [0, 1]" for form in USES} | {
+    "torch": f"images normalised as {file_names.DESCRIPTION} says, (images - mean) / std"
+}
+"""By format, the images that it takes, float32."""
 
 
 def render_model_card(description: Mapping[str, Any], form: str, training: Mapping[str, Any]) -> str:
@@ -44,7 +49,7 @@ def render_model_card(description: Mapping[str, Any], form: str, training: Mappi
             "",
             f"# {markdown_text(_name(description))} for {markdown_text(training['data']['name'])}",
             "",
-            *_network(description),
+            *_network(description, form),
             "",
             "```python",
             USES[form].format(path="."),
@@ -117,7 +122,7 @@ def _name(description: Mapping[str, Any]) -> str:
     return genotype.get("name") or description["network"]
 
 
-def _network(description: Mapping[str, Any]) -> Iterator[str]:
+def _network(description: Mapping[str, Any], form: str) -> Iterator[str]:
     height, width, channels = description["input_shape"]
     names = description["class_names"]
     yield (
@@ -127,7 +132,12 @@ def _network(description: Mapping[str, Any]) -> Iterator[str]:
     )
     if names is not None:
         yield f"{', '.join(map(markdown_text, names))}."
-    if description["mean"] is not None:
+    if form == "torch":
+        yield (
+            "This state dict takes images (batch, channels, height, width) that are normalised already, "
+            f"(images - mean) / std, by the mean and the standard deviation in `{file_names.DESCRIPTION}`."
+        )
+    elif description["mean"] is not None:
         yield f"Images are normalised inside, by the mean and the standard deviation in `{file_names.DESCRIPTION}`."
     if sizes := description["sizes"]:
         values = ", ".join(f"{markdown_text(name)} {value}" for name, value in sizes.items())

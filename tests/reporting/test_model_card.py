@@ -53,6 +53,7 @@ def front_matter(card: str) -> dict[str, Any]:
 @pytest.mark.parametrize("form", USES)
 def test_what_is_known_is_said(form: str) -> None:
     card = render_model_card(DESCRIPTION, form, TRAINING)
+    assert ("normalised already" in card) == (form == "torch"), "PyTorch's network does not normalise"
     fields = front_matter(card)
     assert fields["datasets"] == ["uoft-cs/cifar10"]
     assert fields["pipeline_tag"] == "image-classification"
