@@ -45,6 +45,15 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 3 - tail]}...{text[-tail:]}"
 
 
+def reason_of(error: Exception, most: int = 400) -> str:
+    r"""Returns what another library's error says, on one line and in `most` characters at most.
+
+    >>> reason_of(ValueError("no\n  such thing"))
+    'no such thing'
+    """
+    return shortened(" ".join(str(error).split()), most)
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """Returns the error for a name that is not among the known ones, with the nearest suggested.
 

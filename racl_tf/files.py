@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def read_text(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> str:
     if len(content) > most:
         raise ValueError(f"it has more than {most} bytes")
     return content.decode("utf-8")
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives the path of a folder to make, which becomes `path` if nothing fails; missing folders above are made."""
+    path = as_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
+        yield Path(unfinished) / path.name
+        os.rename(Path(unfinished) / path.name, path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from racl_tf import file_names
 from racl_tf.attacks import NORMS, Classifier
 from racl_tf.attacks.classifier import as_classifier
-from racl_tf.attacks.losses import NO_CLASS
+from racl_tf.attacks.losses import predicted
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.adversarial_images import find_again
 from racl_tf.evaluation.results import AttackOutcomes, Evaluation
@@ -157,10 +157,10 @@ def make_bundle(
         if again:
             index = np.array(sorted(again))
             images = np.stack([again[image] for image in index.tolist()])
-            predicted = _predictions(task.classifier, images)
+            taken = _predictions(task.classifier, images)
             ball = evaluation.attacks[name][0]
-            holds = (predicted != task.labels[index]) & _is_inside(images, clean[index], ball.norm, ball.eps)
-            rows = zip(index[holds].tolist(), images[holds], predicted[holds].tolist(), strict=True)
+            holds = (taken != task.labels[index]) & _is_inside(images, clean[index], ball.norm, ball.eps)
+            rows = zip(index[holds].tolist(), images[holds], taken[holds].tolist(), strict=True)
             found |= {image: (name, adversarial, taken_for) for image, adversarial, taken_for in rows}
     index = np.array(sorted(found), np.int32)
     kept = [found[image] for image in index.tolist()]
@@ -215,9 +215,9 @@ def verify_bundle(folder: str | os.PathLike[str], model: keras.Model | Classifie
     inside = _is_inside(bundle.adversarial, clean, results["norm"], results["eps"])
     _demand(images, bundle.index, inside, f"the adversarial image is outside of the ball, {results['norm']} eps "
             f"{results['eps']:.6g}, or of [0, 1]")  # fmt: skip
-    predicted = _predictions(classifier, bundle.adversarial)
-    _demand(images, bundle.index, predicted != labels, "the model classifies the adversarial image correctly")
-    _demand(images, bundle.index, predicted == bundle.predicted, "the model takes the adversarial image for another "
+    taken = _predictions(classifier, bundle.adversarial)
+    _demand(images, bundle.index, taken != labels, "the model classifies the adversarial image correctly")
+    _demand(images, bundle.index, taken == bundle.predicted, "the model takes the adversarial image for another "
             "class than was noted")  # fmt: skip
     _check_figures(figures, results, recounted)
     return recounted
@@ -259,13 +259,11 @@ def _is_inside(images: np.ndarray, clean: np.ndarray, norm: str, eps: float) -> 
 
 
 def _predictions(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Returns the predicted classes of images (N, ...), int32 (N,), or `NO_CLASS` where the outputs are not finite."""
-    predicted = np.zeros(len(images), np.int32)
+    """Returns the predicted classes of images (N, ...), int32 (N,), or -1 where the outputs are not finite."""
+    classes = np.zeros(len(images), np.int32)
     for rows, count in filled(np.arange(len(images)), _BATCH):
-        logits = classifier.logits(images[rows])[:count]
-        classes = np.where(np.isfinite(logits).all(-1), logits.argmax(-1), NO_CLASS)
-        predicted[rows[:count]] = classes
-    return predicted
+        classes[rows[:count]] = predicted(classifier.logits(images[rows])[:count]).numpy()
+    return classes
 
 
 def _made(results: Mapping[str, Any]) -> list[str]:

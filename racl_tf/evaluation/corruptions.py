@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from racl_tf.attacks import Classifier
 from racl_tf.attacks.classifier import as_classifier
+from racl_tf.attacks.losses import predicted
 from racl_tf.data.image_set import PIXEL_SCALE
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.task import filled
@@ -225,8 +226,7 @@ def evaluate_corruptions(
             is_correct = np.zeros(len(labels), bool)
             for rows, new in filled(np.arange(len(labels)), size):
                 logits = classifier.logits(images[rows].astype(np.float32) * PIXEL_SCALE)[:new]
-                finite = np.isfinite(logits).all(axis=1)
-                is_correct[rows[:new]] = finite & (logits.argmax(axis=1) == labels[rows[:new]])
+                is_correct[rows[:new]] = predicted(logits).numpy() == labels[rows[:new]]
                 bar.update()
             correct[name] = tuple(map(int, is_correct.reshape(SEVERITIES, count).sum(axis=1)))
     return CorruptionErrors(correct, count, baseline)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from racl_tf.attacks import Classifier
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of
 from racl_tf.files import as_path, as_tensorflow_path
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.pretrained import from_pretrained, is_pretrained
@@ -42,7 +42,7 @@ def _signature(path: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
-        reason = shortened(" ".join(str(error).split()), 500)
+        reason = reason_of(error, 500)
         raise UsageError(f"{os.fspath(path)!r} is not the folder of a SavedModel: {reason}") from None
     signatures = loaded.signatures
     name = next((name for name in ("logits", "serving_default") if name in signatures), None)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of
 from racl_tf.export.classifier import largest_difference, logits_function, new_file
 from racl_tf.files import as_path, whole
 from racl_tf.optional import require
@@ -43,7 +43,7 @@ def export_litert(
         try:
             converted = converter.convert()
         except Exception as error:
-            reason = shortened(" ".join(str(error).split()), 400)
+            reason = reason_of(error)
             raise UsageError(f"LiteRT cannot take this model: {reason} Export it as ONNX or a SavedModel.") from None
     with whole(file) as temporary:
         temporary.write_bytes(converted)
@@ -68,7 +68,7 @@ def verify_litert(model: keras.Model, path: str | os.PathLike[str], images: np.n
         serve = interpreter.get_signature_runner("serving_default")
         logits = serve(images=batch)["logits"]
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
-        reason = shortened(" ".join(str(error).split()), 400)
+        reason = reason_of(error)
         raise UsageError(
             f"Cannot load LiteRT from {os.fspath(path)!r}: {reason} Remove the file to have it exported again."
         ) from None

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of
 from racl_tf.export.classifier import largest_difference, logits_function, new_file
 from racl_tf.files import as_path, whole
 from racl_tf.optional import require
@@ -36,7 +36,7 @@ def export_onnx(
     try:
         converted, _ = converter.convert.from_function(serve, serve.input_signature)
     except Exception as error:  # of operations that it does not know, and others
-        reason = shortened(" ".join(str(error).split()), 400)
+        reason = reason_of(error)
         raise UsageError(f"tf2onnx cannot convert this model: {reason} Export it as a SavedModel.") from None
     with whole(file) as temporary:
         temporary.write_bytes(converted.SerializeToString())
@@ -59,7 +59,7 @@ def verify_onnx(model: keras.Model, path: str | os.PathLike[str], images: np.nda
         session = runtime.InferenceSession(as_path(path).read_bytes(), providers=["CPUExecutionProvider"])
         (logits,) = session.run(["logits"], {"images": np.asarray(images, np.float32)})
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
-        reason = shortened(" ".join(str(error).split()), 400)
+        reason = reason_of(error)
         raise UsageError(
             f"Cannot load ONNX from {os.fspath(path)!r}: {reason} Remove the file to have it exported again."
         ) from None

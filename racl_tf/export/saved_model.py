@@ -1,7 +1,6 @@
 """A trained classifier as a SavedModel that plain TensorFlow serves, without Keras and without this library."""
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of
 from racl_tf.export.classifier import count_classes, image_shape, largest_difference
-from racl_tf.files import as_tensorflow_path
+from racl_tf.files import as_tensorflow_path, whole_folder
 
 _Endpoint = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -68,10 +67,8 @@ def export_saved_model(
     served = archive.add_endpoint("serving_default", serve, signature)
     for name in served.get_concrete_function().structured_outputs:
         archive.add_endpoint(name, _single(served, name), signature)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
-        archive.write_out(f"{unfinished}/model", verbose=False)
-        os.rename(f"{unfinished}/model", path)
+    with whole_folder(path) as unfinished:
+        archive.write_out(os.fspath(unfinished), verbose=False)
     return path
 
 
@@ -92,7 +89,7 @@ def verify_saved_model(model: keras.Model, path: str | os.PathLike[str], images:
         logits = served.signatures["logits"](images=tf.cast(images, tf.float32))["logits"]
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
         raise UsageError(
-            f"Cannot load a SavedModel from {os.fspath(path)!r}: {shortened(' '.join(str(error).split()), 400)} "
+            f"Cannot load a SavedModel from {os.fspath(path)!r}: {reason_of(error)} "
             "Remove the folder to have it exported again."
         ) from None
     return largest_difference(model, images, logits)

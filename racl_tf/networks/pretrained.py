@@ -4,7 +4,6 @@ import hashlib
 import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ import keras
 import numpy as np
 
 from racl_tf import file_names
-from racl_tf.errors import UsageError, shortened
-from racl_tf.files import as_path, damaged, read_json, write_json
+from racl_tf.errors import UsageError, reason_of
+from racl_tf.files import as_path, damaged, read_json, whole_folder, write_json
 from racl_tf.networks.loading import load_network
 from racl_tf.optional import require
 from racl_tf.version import __version__
@@ -58,13 +57,10 @@ def save_pretrained(
     if path.exists():
         raise UsageError(f"Cannot save to {os.fspath(folder)!r}: it exists. Remove it or choose another folder.")
     description = describe_network(network, class_names=class_names, threat=threat, results=results)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
-        made = pathlib.Path(unfinished) / "folder"
-        made.mkdir()
-        network.save(made / file_names.NETWORK)
-        write_json(made / file_names.DESCRIPTION, description)
-        made.rename(path)
+    with whole_folder(path) as unfinished:
+        unfinished.mkdir()
+        network.save(unfinished / file_names.NETWORK)
+        write_json(unfinished / file_names.DESCRIPTION, description)
     return path
 
 
@@ -195,5 +191,5 @@ def _fetch(source: str | os.PathLike[str]) -> pathlib.Path:
     try:
         return pathlib.Path(hub.snapshot_download(address[1], revision=address[2], allow_patterns=files))
     except Exception as error:  # of the network, the disk, a login, a repository that is not there
-        reason = shortened(" ".join(str(error).split()), 400)
+        reason = reason_of(error)
         raise UsageError(f"{text!r} cannot be downloaded: {reason} Check the name and the connection.") from None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of, shortened
 from racl_tf.files import as_path
 from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
@@ -151,7 +151,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except UsageError:
         raise
     except Exception as error:  # what damaged bytes and other objects raise is of a dozen kinds
-        reason = shortened(" ".join(str(error).split()), 300)
+        reason = reason_of(error, 300)
         raise UsageError(
             f"{os.fspath(path)!r} is no state dict of arrays alone: {reason} Save model.state_dict() by itself."
         ) from None

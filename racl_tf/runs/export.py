@@ -1,9 +1,7 @@
 """The exports of a run's trained network."""
 
 import logging
-import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +22,7 @@ from racl_tf.export import (
     verify_saved_model,
 )
 from racl_tf.export.classifier import largest_difference
-from racl_tf.files import as_tensorflow_path, read_json, write_json, write_text
+from racl_tf.files import as_tensorflow_path, read_json, whole_folder, write_json, write_text
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.pretrained import describe_network, from_pretrained, weights_digest
 from racl_tf.networks.pytorch import from_pytorch, read_state_dict, to_pytorch
@@ -201,12 +199,9 @@ def _formats(names: Sequence[str]) -> dict[str, ExportFormat]:
 
 def _write(form: ExportFormat, network: keras.Model, path: pathlib.Path, description: Mapping[str, Any]) -> None:
     """Writes an export and its description as a folder that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
-        folder = pathlib.Path(unfinished) / path.name
-        form.write(network, folder, description["class_names"])
-        write_json(folder / file_names.DESCRIPTION, description)
-        os.rename(folder, path)
+    with whole_folder(path) as unfinished:
+        form.write(network, unfinished, description["class_names"])
+        write_json(unfinished / file_names.DESCRIPTION, description)
 
 
 def _holds(path: pathlib.Path, network: keras.Model) -> bool:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.errors import UsageError, shortened
+from racl_tf.errors import UsageError, reason_of
 from racl_tf.files import load_arrays, sync, write_text
 from racl_tf.interruption import INTERRUPTION
 
@@ -98,7 +98,7 @@ class Checkpoints(keras.callbacks.Callback):
             try:
                 self.position, files = restore()
             except Exception as error:  # what damaged bytes raise is of a dozen kinds
-                reasons.append(f"{str(self.directory / name)!r} ({shortened(' '.join(str(error).split()), 200)})")
+                reasons.append(f"{str(self.directory / name)!r} ({reason_of(error, 200)})")
                 _LOGGER.warning("Passed over a state that is damaged or of another model: %s.", reasons[-1])
                 continue
             if reasons:
