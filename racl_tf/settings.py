@@ -145,6 +145,7 @@ def paper_settings() -> ConfigDict:
     config.study.shard = ""  # the share of its parts that is made, such as 2/8; all, and the page, if empty
     config.study.variants = ()  # names of what is compared; all if empty
     config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared
+    config.study.check = "apgd_t"  # a stronger attack on the best and the median network of each way; none if empty
     config.study.trainings = 0  # of each random cell, to measure what of the spread lies between cells; 0 compares ways
     config.study.cells = 6  # random cells of that
     config.study.lengths = (5, 10)  # epochs of training of that

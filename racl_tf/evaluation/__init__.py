@@ -9,7 +9,13 @@ from racl_tf.evaluation.corruptions import (
     read_baseline,
     read_corruptions,
 )
-from racl_tf.evaluation.intervals import Difference, paired_bootstrap, wilson_interval
+from racl_tf.evaluation.intervals import (
+    Difference,
+    detectable_difference,
+    holm,
+    paired_bootstrap,
+    wilson_interval,
+)
 from racl_tf.evaluation.loading import load_classifier
 from racl_tf.evaluation.masking import check_for_masking
 from racl_tf.evaluation.masking_report import MaskingCheck, MaskingReport
@@ -31,9 +37,11 @@ __all__ = [
     "Sweep",
     "Transfer",
     "check_for_masking",
+    "detectable_difference",
     "evaluate",
     "evaluate_corruptions",
     "find_adversarial_images",
+    "holm",
     "load_classifier",
     "make_bundle",
     "paired_bootstrap",

@@ -11,8 +11,8 @@ from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
 from racl_tf.reproduction.parallel import Shard, in_processes
-from racl_tf.reproduction.spread import Spread, train_random_cells
-from racl_tf.reproduction.study import run_systems
+from racl_tf.reproduction.spread import Spread, make_random_cells, train_random_cells
+from racl_tf.reproduction.study import check_ranking, run_systems
 from racl_tf.reproduction.study_report import Study
 from racl_tf.reproduction.system import System
 
@@ -41,8 +41,13 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
 
 
 def run_spread(config: ConfigDict, workdir: str) -> Spread:
-    """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`."""
+    """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`.
+
+    With `study.jobs` above 1, as many processes make what it needs first.
+    """
     folder = as_path(workdir)
+    if config.study.jobs > 1:
+        in_processes(run_study_share, shards(config, config.study.jobs), workdir)
     spread = train_random_cells(config, folder / file_names.PARTS)
     write_text(folder / file_names.SPREAD_PAGE, str(spread))
     spread.save(folder / file_names.SPREAD)
@@ -65,7 +70,8 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
         f"{config.seed} to {config.seed + config.study.seeds - 1}.",
         f"{len(made)} networks, {minutes:.0f} min in all. Made by {versions}.",
     )
-    study = Study(outcomes, config.study.attacks[-1], notes)
+    checked = check_ranking(config, folder / file_names.PARTS, outcomes) if config.study.check else []
+    study = Study(outcomes, config.study.attacks[-1], notes, checked, config.study.check)
     write_text(folder / file_names.STUDY_PAGE, f"{study}\n![]({file_names.STUDY_PICTURE})\n")
     study.save(folder / file_names.STUDY)
     study.plot(folder / file_names.STUDY_PICTURE)
@@ -73,8 +79,12 @@ def run_study(config: ConfigDict, workdir: str) -> Study:
 
 
 def run_study_share(config: ConfigDict, workdir: str) -> None:
-    """Makes the share `study.shard` of what a study needs in `workdir`."""
-    run_systems(config, as_path(workdir) / file_names.PARTS, shard=Shard.parse(config.study.shard))
+    """Makes the share `study.shard` of what a study or a measurement of the spread needs in `workdir`."""
+    folder, shard = as_path(workdir) / file_names.PARTS, Shard.parse(config.study.shard)
+    if config.study.trainings and shard:
+        make_random_cells(config, folder, shard)
+    else:
+        run_systems(config, folder, shard=shard)
 
 
 def shards(config: ConfigDict, count: int) -> list[ConfigDict]:

@@ -6,6 +6,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from scipy import stats
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
+from racl_tf.evaluation import detectable_difference
 from racl_tf.files import read_table
 from racl_tf.reproduction.experiment_store import ExperimentStore, made_by
 from racl_tf.reproduction.pages import sizes
+from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
 from racl_tf.result import Result
 from racl_tf.seeding import derive
@@ -71,10 +74,7 @@ class Components:
             seeds: of each way.
             power: in (0, 1).
         """
-        deviation = math.hypot(self.between, self.within)
-        freedom = 2 * seeds - 2
-        quantiles = stats.t.ppf(0.975, freedom) + stats.t.ppf(power, freedom)
-        return float(quantiles * deviation * math.sqrt(2 / seeds))
+        return detectable_difference(math.hypot(self.between, self.within), seeds, power=power)
 
 
 def variance_components(figures: npt.ArrayLike) -> Components:
@@ -192,13 +192,16 @@ class Spread(Result):
         return "\n\n".join(parts) + "\n"
 
 
-def train_random_cells(config: ConfigDict, folder: pathlib.Path) -> Spread:
-    """Trains and attacks `study.cells` random cells from `study.trainings` seeds for each of `study.lengths` epochs.
+def make_random_cells(config: ConfigDict, folder: pathlib.Path, shard: Shard) -> None:
+    """Makes a share of what `train_random_cells` needs, and raises what that raises."""
+    store, systems = _random_cells(config, folder)
+    shard.make([partial(store.evaluate, system, config.study.attacks) for system in systems.values()])
 
-    Raises:
-        UsageError: there are fewer than two cells or trainings, no lengths or attacks, or what
-            `ExperimentStore.check` finds.
-    """
+
+def _random_cells(
+    config: ConfigDict, folder: pathlib.Path
+) -> tuple[ExperimentStore, dict[tuple[int, int, int], System]]:
+    """Returns the store and the systems by their epochs, cell and seed."""
     settings = config.study
     if min(settings.cells, settings.trainings) < 2 or not settings.lengths or not settings.attacks:
         raise UsageError(
@@ -221,6 +224,18 @@ def train_random_cells(config: ConfigDict, folder: pathlib.Path) -> Spread:
         for cell, path in enumerate(paths)
     }
     store.check(list(systems.values())[: len(paths)], settings.attacks)
+    return store, systems
+
+
+def train_random_cells(config: ConfigDict, folder: pathlib.Path) -> Spread:
+    """Trains and attacks `study.cells` random cells from `study.trainings` seeds for each of `study.lengths` epochs.
+
+    Raises:
+        UsageError: there are fewer than two cells or trainings, no lengths or attacks, or what
+            `ExperimentStore.check` finds.
+    """
+    settings = config.study
+    store, systems = _random_cells(config, folder)
     accuracies = {
         epochs: {name: np.empty((settings.cells, settings.trainings)) for name in ("clean", *settings.attacks)}
         for epochs in settings.lengths
@@ -236,7 +251,7 @@ def train_random_cells(config: ConfigDict, folder: pathlib.Path) -> Spread:
         robust = [float(row.get("val_robust_accuracy") or "nan") for row in history]
         gains[epochs].append(robust[-1] - robust[math.ceil(0.8 * len(robust)) - 1])
     folders = [*(path for system in systems.values() for path in store.run_folders(system))]
-    counts = [store.parameters(system) or 0 for system in list(systems.values())[: len(paths)]]
+    counts = [store.parameters(system) or 0 for system in list(systems.values())[: settings.cells]]
     return Spread(
         accuracies,
         {epochs: float(np.mean(found)) for epochs, found in gains.items()},

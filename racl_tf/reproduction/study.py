@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
 from racl_tf.settings import PRINTED
 
+PARAMETERS = "ln parameters"
 _SLOPES = 100  # images at which the slope is measured
 
 
@@ -56,8 +57,9 @@ class Outcome:
         correct: which test images are correct, bool (N,), for "clean" and each attack.
         search: what the search logged last: of its steps c, mu_F and the like, of its epochs how mu moved; empty
             for random cells.
-        figures: of the trained network: the logarithms of the surrogate constant in both readings, of the largest slope
-            found and of the upper bound; of the search c and mu_F, if there was a constraint.
+        figures: of the trained network: the logarithms of its number of parameters, of the surrogate constant in both
+            readings, of the largest slope found and of the upper bound; of the search c and mu_F, if there was a
+            constraint.
         genotype: the cell as text.
         seconds: that search, training and attacks took.
         versions: by which they were made.
@@ -95,12 +97,9 @@ def run_systems(
         raise UsageError("A study needs an attack. Received: study.attacks=().")
     store = ExperimentStore(config, folder)
     seeds = range(config.seed, config.seed + config.study.seeds)
-    systems = {
-        (name, seed): System(f"{name}, seed {seed}", "", {**VARIANTS[name], "seed": seed})
-        for seed in seeds
-        for name in names
-    }
-    store.check((system for (_, seed), system in systems.items() if seed == config.seed), config.study.attacks)
+    systems = {(name, seed): _system(name, seed) for seed in seeds for name in names}
+    attacks = (*config.study.attacks, *filter(None, (config.study.check,)))
+    store.check((system for (_, seed), system in systems.items() if seed == config.seed), attacks)
     made = {key: partial(_outcome, store, system, config.study.attacks) for key, system in systems.items()}
     if shard:
         shard.make(list(made.values()))
@@ -109,6 +108,51 @@ def run_systems(
     for (name, _), outcome in made.items():
         outcomes[name].append(outcome())
     return outcomes
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A network that a stronger attack was run on as well.
+
+    Arguments:
+        variant: by which its cell was searched.
+        place: among the variant's networks by robust accuracy, "best" or "median" (of an even number the better one).
+        seed: that it was searched and trained from.
+        robust: its accuracy in [0, 1] under the attack that is compared.
+        checked: its accuracy under the stronger one.
+    """
+
+    variant: str
+    place: str
+    seed: int
+    robust: float
+    checked: float
+
+
+def check_ranking(
+    config: ConfigDict, folder: str | pathlib.Path, outcomes: Mapping[str, Sequence[Outcome]]
+) -> list[Checked]:
+    """Attacks the best and the median network of every variant by `study.check` as well.
+
+    Arguments:
+        config: the study's.
+        folder: of everything that is kept.
+        outcomes: as `run_systems` returns them.
+    """
+    store, attack, found = ExperimentStore(config, folder), config.study.attacks[-1], []
+    for variant, runs in outcomes.items():
+        robust = [run.correct[attack].mean() for run in runs]
+        order = sorted(range(len(runs)), key=lambda index: -robust[index])
+        for place, index in {"best": order[0], "median": order[(len(order) - 1) // 2]}.items():
+            seed = config.seed + index
+            (evaluation,) = store.evaluate(_system(variant, seed), (config.study.check,)).values()
+            accuracy = float(evaluation.correct[config.study.check].mean())
+            found.append(Checked(variant, place, seed, float(robust[index]), accuracy))
+    return found
+
+
+def _system(variant: str, seed: int) -> System:
+    return System(f"{variant}, seed {seed}", "", {**VARIANTS[variant], "seed": seed})
 
 
 def _outcome(store: ExperimentStore, system: System, attacks: Iterable[str]) -> Outcome:
@@ -130,17 +174,18 @@ def _outcome(store: ExperimentStore, system: System, attacks: Iterable[str]) -> 
 def _figures(store: ExperimentStore, system: System) -> dict[str, float]:
     """Returns what is measured of a trained network, from the file that keeps it if it was measured before."""
     kept = store.network_folder(system) / file_names.FIGURES.format(seed=store.config.seed)
-    if not kept.exists():
+    if not kept.exists() or PARAMETERS not in read_json(kept):
         network = load_network(store.train(system))
         pair = lipschitz_bounds(network, store.data.test.images(np.arange(min(len(store.data.test), _SLOPES))))
         surrogates = {f"ln surrogate, {kind}": log_surrogate(network, norm_kind=kind) for kind in NORM_KINDS}
         bounds = {"ln largest slope found": _log(pair.lower), "ln upper bound": _log(pair.upper)}
-        write_json(kept, surrogates | bounds)
+        size = {PARAMETERS: _log(float(store.parameters(system) or 0))}
+        write_json(kept, size | surrogates | bounds)
     return read_json(kept)
 
 
-def _log(slope: float) -> float:
-    return math.log(slope) if slope else -math.inf
+def _log(value: float) -> float:
+    return math.log(value) if value else -math.inf
 
 
 def _last_logs(folder: pathlib.Path) -> dict[str, float]:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
-from racl_tf.evaluation.intervals import Difference, paired_bootstrap
-from racl_tf.reproduction.study import Outcome
+from racl_tf.evaluation.intervals import Difference, detectable_difference, holm, paired_bootstrap
+from racl_tf.reproduction.study import PARAMETERS, Checked, Outcome
 from racl_tf.result import Result
 from racl_tf.tables import markdown_table
 
@@ -51,11 +51,15 @@ class Study(Result):
         outcomes: by variant, a list in the order of seeds.
         attack: whose robust accuracy is compared.
         notes: what a reader has to know of the runs.
+        checked: networks that a stronger attack was run on too.
+        check: the name of that attack.
     """
 
     outcomes: Mapping[str, Sequence[Outcome]]
     attack: str
     notes: tuple[str, ...] = ()
+    checked: Sequence[Checked] = ()
+    check: str = ""
 
     def accuracies(self, variant: str, name: str) -> np.ndarray:
         """Returns the accuracy of a variant's seeds (seeds,), clean or under an attack."""
@@ -72,6 +76,47 @@ class Study(Result):
                 for variant in self.outcomes:
                     if variant not in BASELINES[index:]:
                         yield variant, baseline, self.difference(variant, baseline)
+
+    def corrected(self) -> dict[tuple[str, str], float]:
+        """Returns the p-value of each of `differences`, corrected for their number by `holm`."""
+        found = list(self.differences())
+        p_values = holm([difference.p_value for *_, difference in found])
+        return {(variant, baseline): p for (variant, baseline, _), p in zip(found, p_values, strict=True)}
+
+    def deviation(self) -> float:
+        """Returns the standard deviation of robust accuracy over the seeds of one variant, pooled over variants."""
+        variances = [self.accuracies(variant, self.attack).var(ddof=1) for variant in self.outcomes]
+        return math.sqrt(float(np.mean(variances)))
+
+    def at_equal_parameters(self) -> dict[tuple[str, str], Difference]:
+        """Returns the `differences` as they would be between networks of equally many parameters.
+
+        By an analysis of covariance: robust accuracy is a level of each variant plus one slope, common to all, times
+        ln of the network's parameters, fitted by least squares over all networks; seeds are not paired. Empty where
+        networks of one variant do not differ in size, so that the slope is not known, or figures lack.
+        """
+        names = list(self.outcomes)
+        runs = [(names.index(name), run) for name in names for run in self.outcomes[name]]
+        if any(not math.isfinite(run.figures.get(PARAMETERS, math.inf)) for _, run in runs):
+            return {}
+        robust = np.array([run.correct[self.attack].mean() for _, run in runs])
+        sizes = np.array([run.figures[PARAMETERS] for _, run in runs])
+        design = np.zeros((len(runs), len(names) + 1))
+        design[np.arange(len(runs)), [index for index, _ in runs]] = 1
+        design[:, -1] = sizes - sizes.mean()
+        freedom = len(runs) - len(names) - 1
+        if freedom < 1 or np.linalg.matrix_rank(design) <= len(names):
+            return {}
+        levels, *_ = np.linalg.lstsq(design, robust, rcond=None)
+        variance = float(np.sum((robust - design @ levels) ** 2)) / freedom
+        covariance = variance * np.linalg.inv(design.T @ design)
+        found = {}
+        for variant, baseline, _ in self.differences():
+            contrast = np.zeros(len(names) + 1)
+            contrast[names.index(variant)], contrast[names.index(baseline)] = 1, -1
+            error = math.sqrt(max(0.0, float(contrast @ covariance @ contrast)))
+            found[variant, baseline] = Difference.of(float(contrast @ levels), error, freedom)
+        return found
 
     def correlations(self) -> dict[str, Correlation]:
         """Returns, for each figure, its rank correlation with robust accuracy over all networks that have it.
@@ -130,8 +175,11 @@ class Study(Result):
             ]
             for variant, outcomes in self.outcomes.items()
         }
+        corrected, equal = self.corrected(), self.at_equal_parameters()
         differences = [
             {"variant": variant, "baseline": baseline, **difference._asdict()}
+            | {"corrected_p_value": corrected[variant, baseline]}
+            | ({"at_equal_parameters": equal[variant, baseline]._asdict()} if equal else {})
             for variant, baseline, difference in self.differences()
         ]
         correlations = {name: asdict(value) for name, value in self.correlations().items()}
@@ -141,6 +189,7 @@ class Study(Result):
             "differences": differences,
             "correlations": correlations,
             "movement": {variant: self.movement(variant) for variant in self.outcomes},
+            "checks": {"attack": self.check, "networks": [asdict(one) for one in self.checked]},
             "notes": list(self.notes),
         }
 
@@ -157,12 +206,13 @@ class Study(Result):
                     for variant in self.outcomes
                 ],
             ),
+            self._power(),
             f"Differences of accuracy under {self.attack} in percentage points, with 95% intervals over seeds and "
-            "images (Student's t, with the error of the paired bootstrap). Bold: the interval leaves 0 out. None is "
-            f"widened for being one of {sum(1 for _ in self.differences())}.",
-            markdown_table(
-                ["", *(f"minus {name}" for name in BASELINES if name in self.outcomes)], self._difference_rows()
-            ),
+            "images (Student's t, with the error of the paired bootstrap). Bold: significant at 5% after Holm's "
+            f"correction for all {len(self.corrected())} comparisons; * by itself alone, which some are by chance.",
+            markdown_table(*self._difference_table(dict(self._found()), self.corrected())),
+            *self._equal_parameters(),
+            *self._checks(),
             f"Spearman's rank correlation with accuracy under {self.attack}: over all networks, and by ranks among "
             "those of one way to search, with p of the latter by permutation among them.",
             markdown_table(["figure", "all", "within", "p", "networks"], self._correlation_rows()),
@@ -182,15 +232,60 @@ class Study(Result):
     def __str__(self) -> str:
         return self.markdown()
 
-    def _difference_rows(self) -> list[list[str]]:
+    def _found(self) -> Iterator[tuple[tuple[str, str], Difference]]:
+        for variant, baseline, difference in self.differences():
+            yield (variant, baseline), difference
+
+    def _power(self) -> str:
+        seeds, deviation, comparisons = len(next(iter(self.outcomes.values()))), self.deviation(), len(self.corrected())
+        alone = 100 * detectable_difference(deviation, seeds)
+        text = (
+            f"Over {seeds} seeds of one way to search, {self.attack} accuracy has a standard deviation of "
+            f"{100 * deviation:.1f} points (pooled). A difference of {alone:.1f} points would show with a power of 80% "
+            "at the 5% level (unpaired)"
+        )
+        if comparisons > 1:
+            all_of_them = 100 * detectable_difference(deviation, seeds, level=0.05 / comparisons)
+            text += f", one of {all_of_them:.1f} as the first of {comparisons} comparisons"
+        return f"{text}."
+
+    def _difference_table(
+        self, found: Mapping[tuple[str, str], Difference], corrected: Mapping[tuple[str, str], float]
+    ) -> tuple[list[str], list[list[str]]]:
         baselines = [name for name in BASELINES if name in self.outcomes]
-        found = {(variant, baseline): difference for variant, baseline, difference in self.differences()}
         rows = []
         for variant in self.outcomes:
-            cells = [_difference(found.get((variant, baseline))) for baseline in baselines]
+            cells = [_difference(found.get((variant, name)), corrected.get((variant, name), 1.0)) for name in baselines]
             if any(cells):
                 rows.append([variant, *cells])
-        return rows
+        return ["", *(f"minus {name}" for name in baselines)], rows
+
+    def _equal_parameters(self) -> list[str]:
+        found = self.at_equal_parameters()
+        if not found:
+            return []
+        p_values = holm([difference.p_value for difference in found.values()])
+        sizes = {name: np.exp([run.figures[PARAMETERS] for run in runs]).mean() for name, runs in self.outcomes.items()}
+        listed = ", ".join(f"{name} {size / 1000:.1f} k" for name, size in sizes.items())
+        return [
+            "The same between networks of equally many parameters (analysis of covariance with ln of the parameters, "
+            f"unpaired). Mean parameters: {listed}.",
+            markdown_table(*self._difference_table(found, dict(zip(found, p_values, strict=True)))),
+        ]
+
+    def _checks(self) -> list[str]:
+        if not self.checked:
+            return []
+        rows = [
+            [one.variant, f"{one.place}, seed {one.seed}", f"{100 * one.robust:.1f}", f"{100 * one.checked:.1f}"]
+            for one in self.checked
+        ]
+        correlation = stats.spearmanr([(one.robust, one.checked) for one in self.checked]).statistic
+        ranks = "" if math.isnan(correlation) else f" Both rank them alike with Spearman's {correlation:.2f}."
+        return [
+            f"The best and the median network of each way under {self.check} as well, accuracy in percent.{ranks}",
+            markdown_table(["searched by", "network", self.attack, self.check], rows),
+        ]
 
     def _correlation_rows(self) -> list[list[str]]:
         rows = []
@@ -250,9 +345,13 @@ def _mean_and_deviation(values: np.ndarray) -> str:
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: Difference | None, corrected: float) -> str:
     if difference is None:
         return ""
-    mean, low, high = (100 * value for value in difference)
-    text = f"{mean:+.1f}" if low <= 0 <= high else f"**{mean:+.1f}**"
+    mean, low, high = (100 * value for value in difference[:3])
+    text = f"{mean:+.1f}"
+    if corrected <= 0.05:
+        text = f"**{text}**"
+    elif difference.p_value <= 0.05:
+        text += "*"
     return f"{text} [{low:+.1f}, {high:+.1f}]"

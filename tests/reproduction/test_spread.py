@@ -16,7 +16,7 @@ from racl_tf.errors import UsageError
 from racl_tf.files import write_table
 from racl_tf.reproduction import spread
 from racl_tf.reproduction.experiment_store import ExperimentStore
-from racl_tf.reproduction.runs import run_spread
+from racl_tf.reproduction.runs import run_spread, run_study_share
 from racl_tf.reproduction.spread import components_table, variance_components
 from racl_tf.reproduction.system import System
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
@@ -110,6 +110,20 @@ def test_every_cell_is_trained_from_every_seed_at_every_length(
     written = json.loads((tmp_path / file_names.SPREAD).read_text())
     assert written["parameters"] == [100, 99, 98]
     assert written["accuracies"]["5"]["pgd10"][0] == [0.55, 0.57]
+
+
+def test_shares_of_the_cells_make_each_training_once(
+    config: ConfigDict, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "ExperimentStore", FakeLab)
+    made: list[str] = []
+    for share in ("1/5", "2/5", "3/5", "4/5", "5/5"):
+        config.study.shard = share
+        run_study_share(config, str(tmp_path))
+        assert 2 <= len(FakeLab.order) <= 3
+        made += FakeLab.order
+    assert len(made) == len(set(made)) == 3 * 2 * 2
+    assert not (tmp_path / file_names.SPREAD_PAGE).exists()
 
 
 def test_too_few(config: ConfigDict, tmp_path: pathlib.Path) -> None:

@@ -66,6 +66,9 @@ class FakeLab(ExperimentStore):
     def train(self, system: System) -> pathlib.Path:
         return self.network_folder(system) / "best.keras"
 
+    def parameters(self, system: System) -> int:
+        return 1234
+
     def genotype(self, system: System) -> Genotype:
         return GENOTYPES["racl"]
 
@@ -103,7 +106,7 @@ def test_every_variant_is_run_from_every_seed(config: ConfigDict, measured: list
     assert list(outcomes) == list(VARIANTS)
     assert [len(runs) for runs in outcomes.values()] == [2] * len(VARIANTS)
     assert FakeLab.order == [f"{name}, seed {seed}" for seed in (4, 5) for name in VARIANTS]
-    assert FakeLab.checked == [*(f"{name}, seed 4" for name in VARIANTS), "fgsm", "pgd10"]
+    assert FakeLab.checked == [*(f"{name}, seed 4" for name in VARIANTS), "fgsm", "pgd10", "apgd_t"]
     for runs in outcomes.values():
         for seed, outcome in zip((4, 5), runs, strict=True):
             assert {name: int(rows.sum()) for name, rows in outcome.correct.items()} == {
@@ -125,6 +128,7 @@ def test_outcomes_hold_the_last_logs_and_the_figures(
     assert darts.search == {"mu_alpha_common": -0.25, "entropy_alpha": 2}
     assert random.search == {}
     figures = {
+        "ln parameters": pytest.approx(math.log(1234)),
         "ln surrogate, matrix": -5,
         "ln surrogate, operator": -2,
         "ln largest slope found": -math.inf,
@@ -137,9 +141,23 @@ def test_outcomes_hold_the_last_logs_and_the_figures(
     assert len(measured) == 6, "figures are kept, so that no network is loaded again"
 
 
+def test_the_best_and_the_median_network_are_attacked_again(
+    config: ConfigDict, measured: list, tmp_path: pathlib.Path
+) -> None:
+    """Networks stand on as many images as their seed says, less one for each attack before."""
+    config.study.update({"seeds": 4, "variants": ("PC-DARTS", "random cells")})
+    outcomes = run_systems(config, tmp_path)
+    FakeLab.order.clear()
+    found = study.check_ranking(config, tmp_path, outcomes)
+    assert FakeLab.order == [f"{name}, seed {seed}" for name in ("PC-DARTS", "random cells") for seed in (7, 6)]
+    assert found[0] == study.Checked("PC-DARTS", "best", 7, 6 / 8, 7 / 8)
+    assert found[3] == study.Checked("random cells", "median", 6, 5 / 8, 6 / 8)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"study.check": "apgdt"}, "Did you mean 'apgd"),
         ({"study.variants": ("PC-DARTS", "random cell")}, "Unknown variant 'random cell'. Did you mean 'random cells'"),
         ({"study.seeds": 1}, "two seeds at least. Received: study.seeds=1"),
         ({"study.attacks": ()}, "needs an attack"),

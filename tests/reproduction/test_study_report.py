@@ -3,19 +3,21 @@
 import json
 import math
 import pathlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from racl_tf.evaluation.intervals import paired_bootstrap
-from racl_tf.reproduction.study import Outcome
+from racl_tf.evaluation.intervals import detectable_difference, holm, paired_bootstrap
+from racl_tf.reproduction.study import PARAMETERS, Checked, Outcome
 from racl_tf.reproduction.study_report import Study
 
 RACL, BASELINE = "RACL, matrix norms", "without confidence learning"
 SEEDS, IMAGES = 4, 50
 
 
-def outcome(robust: np.ndarray, *, search: dict[str, float] | None = None, **figures: float) -> Outcome:
+def outcome(robust: np.ndarray, search: dict[str, float] | None = None, **figures: float) -> Outcome:
     clean = np.arange(IMAGES) < 45
     return Outcome(
         {"clean": clean, "pgd20": robust}, search or {}, figures, "normal: ... reduce: ...", 60.0, "racl_tf 0.1.0"
@@ -60,7 +62,7 @@ def test_means_and_deviations_are_over_seeds(study: Study) -> None:
     assert f"| {BASELINE} | 90.0 ± 0.0 | 43.0 ± {deviation:.1f} |" in study.markdown()
 
 
-def test_differences_are_paired_and_bold_where_zero_is_out(study: Study) -> None:
+def test_differences_are_paired_and_have_a_star_where_zero_is_out(study: Study) -> None:
     found = {(variant, baseline): difference for variant, baseline, difference in study.differences()}
     assert found.keys() == {(RACL, BASELINE), (RACL, "random cells"), (BASELINE, "random cells")}
     one, other = (np.stack([run.correct["pgd20"] for run in study.outcomes[name]]) for name in (RACL, BASELINE))
@@ -69,13 +71,93 @@ def test_differences_are_paired_and_bold_where_zero_is_out(study: Study) -> None
     assert found[RACL, BASELINE].low > 0
     assert found[RACL, "random cells"].mean == pytest.approx(0)
 
-    def text(variant: str, baseline: str, bold: str) -> str:
-        mean, low, high = (f"{100 * value:+.1f}" for value in found[variant, baseline])
-        return f"{bold}{mean}{bold} [{low}, {high}]"
+    def text(variant: str, baseline: str, star: str) -> str:
+        mean, low, high = (f"{100 * value:+.1f}" for value in found[variant, baseline][:3])
+        return f"{mean}{star} [{low}, {high}]"
 
     page = study.markdown()
-    assert f"| {RACL} | {text(RACL, BASELINE, '**')} | {text(RACL, 'random cells', '')} |" in page
+    assert f"| {RACL} | {text(RACL, BASELINE, '*')} | {text(RACL, 'random cells', '')} |" in page
     assert f"| {BASELINE} |  | {text(BASELINE, 'random cells', '')} |" in page, "which is 20 points but not certain"
+
+
+def test_what_is_bold_is_corrected_for_the_number_of_comparisons() -> None:
+    """A comparison that is significant by itself alone is not bold but has a star."""
+    standing = {RACL: 50, "RACL, operator norms": 20, BASELINE: 5, "PC-DARTS": 5, "random cells": 20}
+    outcomes = {name: [outcome(np.arange(IMAGES) < count)] * SEEDS for name, count in standing.items()}
+    study = Study(outcomes, "pgd20")
+    differences = {(one, other): difference for one, other, difference in study.differences()}
+    corrected = study.corrected()
+    assert list(corrected.values()) == holm([difference.p_value for difference in differences.values()])
+    page, bold, stars = study.markdown(), 0, 0
+    for pair, difference in differences.items():
+        mean = f"{100 * difference.mean:+.1f}"
+        assert (f" **{mean}** [" in page) == (corrected[pair] <= 0.05)
+        bold += corrected[pair] <= 0.05
+        if difference.p_value <= 0.05 < corrected[pair]:
+            assert f" {mean}* [" in page
+            stars += 1
+    assert bold
+    assert stars
+    assert f"correction for all {len(differences)} comparisons" in page
+
+
+def test_what_a_study_can_detect_follows_from_its_own_spread(study: Study) -> None:
+    deviation = np.sqrt(5 / 3) * 0.02  # of each variant's seeds
+    assert study.deviation() == pytest.approx(deviation)
+    alone, first = (100 * detectable_difference(deviation, SEEDS, level=level) for level in (0.05, 0.05 / 3))
+    page = study.markdown()
+    assert f"standard deviation of {100 * deviation:.1f} points" in page
+    assert f"A difference of {alone:.1f} points" in page
+    assert f"one of {first:.1f} as the first of 3 comparisons" in page
+
+
+def test_differences_at_equal_parameters_are_an_analysis_of_covariance() -> None:
+    """Against the textbook's form: the means' difference less the slope within groups times that of the sizes."""
+    rng = np.random.default_rng(2)
+    names, sizes, robust = (RACL, BASELINE, "random cells"), {}, {}
+    outcomes = {}
+    for index, name in enumerate(names):
+        sizes[name] = rng.normal(10 + index, 0.4, SEEDS)
+        rows = [rng.random(IMAGES) < np.clip(0.1 + 0.05 * size - 0.1 * index, 0, 1) for size in sizes[name]]
+        robust[name] = np.array([row.mean() for row in rows])
+        outcomes[name] = [
+            replace(outcome(row), figures={PARAMETERS: size}) for row, size in zip(rows, sizes[name], strict=True)
+        ]
+    inside = {name: (sizes[name] - sizes[name].mean(), robust[name] - robust[name].mean()) for name in names}
+    squares = sum(x @ x for x, _ in inside.values())
+    slope = sum(x @ y for x, y in inside.values()) / squares
+    freedom = 3 * SEEDS - 4
+    variance = sum(np.sum((y - slope * x) ** 2) for x, y in inside.values()) / freedom
+    study = Study(outcomes, "pgd20")
+    found = study.at_equal_parameters()
+    assert found.keys() == study.corrected().keys()
+    for (one, other), difference in found.items():
+        apart = sizes[one].mean() - sizes[other].mean()
+        assert difference.mean == pytest.approx(robust[one].mean() - robust[other].mean() - slope * apart)
+        error = np.sqrt(variance * (2 / SEEDS + apart**2 / squares))
+        assert difference.high - difference.mean == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    assert "networks of equally many parameters" in study.markdown()
+
+
+def test_without_a_spread_of_sizes_nothing_is_said_at_equal_parameters(study: Study) -> None:
+    assert study.at_equal_parameters() == {}
+    alike = replace(outcome(np.arange(IMAGES) < 9), figures={PARAMETERS: 7.0})
+    runs = {name: [alike] * SEEDS for name in (RACL, "random cells")}
+    assert Study(runs, "pgd20").at_equal_parameters() == {}
+    assert "equally many parameters" not in study.markdown()
+
+
+def test_the_check_of_the_ranking_is_shown(study: Study) -> None:
+    checked = [
+        Checked(RACL, "best", 3, 0.66, 0.61),
+        Checked(RACL, "median", 1, 0.62, 0.60),
+        Checked(BASELINE, "best", 3, 0.46, 0.45),
+    ]
+    page = Study(study.outcomes, "pgd20", (), checked, "apgd_t").markdown()
+    assert "under apgd_t as well" in page
+    assert "Spearman's 1.00" in page
+    assert f"| {RACL} | best, seed 3 | 66.0 | 61.0 |" in page
+    assert "as well" not in study.markdown()
 
 
 def test_the_order_of_variants_hides_no_difference(study: Study) -> None:
