@@ -81,6 +81,8 @@ def paper_settings() -> ConfigDict:
     config.search.norms_batch_norm = True  # include the normalisations' factors, which the paper leaves out
     config.search.updates = "joint"  # or "sequential": sigma after mu
     config.search.second_order = False  # the architecture's gradient through a step of the weights, as DARTS has it
+    config.search.recompute = False  # compute cells again in backward passes, for less memory and more time
+    config.search.accumulation_steps = 1  # parts of a batch that are in memory one at a time
     config.search.attack_steps = 0  # PGD steps on the images of the search; 0 searches on clean images
 
     config.train = ConfigDict()
@@ -105,6 +107,8 @@ def paper_settings() -> ConfigDict:
     config.train.clip_norm = 5.0
     config.train.defence = "pgd"  # or none, fgsm_rs, trades, adp, l2nnn (racl_tf.defences)
     config.train.attack_steps = 7  # PGD steps of the defence
+    config.train.recompute = False  # as in the search; of networks of cells
+    config.train.accumulation_steps = 1  # likewise, of any network
     config.train.held_out = 1000  # training images on which the best epoch is chosen; 0 for none, and the last epoch
     config.train.validation_steps = 10  # PGD steps on them, for defences that train against an attack
 
@@ -207,6 +211,13 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
         raise UsageError(
             f"In L2, a radius of 8/255 changes nothing that can be seen. Give another, such as {prefix}attack.eps=0.5."
         )
+    for section in ("search", "train"):
+        parts, batch_size = config[section].accumulation_steps, config[section].batch_size
+        if parts > batch_size:
+            raise UsageError(
+                f"{prefix}{section}.accumulation_steps must be at most {section}.batch_size={batch_size}, one image a "
+                f"part. Received: {prefix}{section}.accumulation_steps={parts}."
+            )
     search = config.search
     given = [name for name in ("node_reduction", "reduction", "target") if search[name] is not None]
     if len(given) > 1:
@@ -233,8 +244,9 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
 
 _LARGEST = 2**31 - 1
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "search.channels search.cells search.partial search.epochs search.batch_size train.channels train.cells "
-    "train.growth train.epochs train.batch_size train.attack_steps train.validation_steps "
+    "search.channels search.cells search.partial search.epochs search.batch_size search.accumulation_steps "
+    "train.channels train.cells train.accumulation_steps train.growth train.epochs train.batch_size "
+    "train.attack_steps train.validation_steps "
     "evaluate.batch_size data.train_size data.test_size data.image_size data.max_pixels choose.samples choose.images "
     "study.seeds": (
         lambda value: value > 0,
@@ -273,6 +285,10 @@ ADDED: Mapping[str, Any] = {
     "search.node_reduction": None,
     "search.strictness": 0.2,
     "search.ramp": 0.5,
+    "search.recompute": False,
+    "search.accumulation_steps": 1,
+    "train.recompute": False,
+    "train.accumulation_steps": 1,
     "train.milestones": (),
     "train.drop_path_ramp": False,
     "evaluate.keep_adversarial": False,

@@ -106,3 +106,15 @@ def test_crop_and_flip_are_the_data_set_s_usual_unless_given(configuration: Conf
     config.data.crop = -1
     with pytest.raises(UsageError, match=r"data.crop must be an integer of at least 0"):
         check_settings(config)
+
+
+@pytest.mark.parametrize("section", ["search", "train"])
+def test_parts_of_a_batch_have_an_image_each(section: str) -> None:
+    config = paper_settings()
+    config[section].batch_size = config[section].accumulation_steps = 4
+    check_settings(config)
+    config[section].accumulation_steps = 5
+    with pytest.raises(
+        UsageError, match=rf"at most {section}\.batch_size=4.*Received: {section}\.accumulation_steps=5"
+    ):
+        check_settings(config)

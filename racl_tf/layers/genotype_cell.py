@@ -86,13 +86,14 @@ class GenotypeCell(keras.layers.Layer):
             states.append(shapes[0])
         self.built = True
 
-    def call(self, inputs: list[tf.Tensor], training: bool = False, keep: list[tf.Tensor] | None = None) -> tf.Tensor:
+    def call(self, inputs: list[tf.Tensor], keep: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Returns the cell's output (batch, height, width, len(concat) * channels).
 
         Arguments:
             inputs: the outputs of the cell before the previous one and of the previous one.
+            keep: drop path: for each edge the factor of its output (edges, batch, 1, 1, 1); identities are never
+                dropped.
             training: whether normalisation uses and updates the batch's statistics.
-            keep: drop path: for each edge the factor (batch, 1, 1, 1) of its output; identities are never dropped.
         """
         states = [layer(state, training=training) for layer, state in zip(self.preprocessing, inputs, strict=True)]
         index = 0

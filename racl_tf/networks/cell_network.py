@@ -10,6 +10,7 @@ from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.functional import convolution
 from racl_tf.layers.initializers import uniform
+from racl_tf.layers.recomputed import recomputed
 from racl_tf.networks.image_network import ImageNetwork, dense_head
 from racl_tf.seeding import derive
 
@@ -75,7 +76,12 @@ class CellNetwork(ImageNetwork):
 
     The cells at a third and two thirds of the depth halve the image and double the channels.
     Subclasses make the cells (`make_cell`) and say what they do with them (`call`).
+
+    With `recompute`, which is set on a network and not saved with it, a backward pass computes each cell again rather
+    than keeping all that is inside: for a forward pass more it takes the memory of one cell, and of each one's output.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -111,6 +117,12 @@ class CellNetwork(ImageNetwork):
     def make_cell(self, plan: CellPlan) -> keras.layers.Layer:
         """Returns the layer of one cell; called in the constructor, in order."""
         raise NotImplementedError
+
+    def pass_cell(self, cell: keras.layers.Layer, inputs: list[tf.Tensor], *others: tf.Tensor, **how: Any) -> tf.Tensor:
+        """Returns `cell(inputs, *others, **how)`, which a backward pass computes again if the network is to."""
+        if not self.recompute:
+            return cell(inputs, *others, **how)
+        return recomputed(cell, lambda *given: cell(list(given[:2]), *given[2:], **how), *inputs, *others)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "cells": len(self.cells)}

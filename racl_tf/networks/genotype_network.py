@@ -99,8 +99,8 @@ class GenotypeNetwork(CellNetwork):
         before = state = self.stem(self.normalize(inputs), training=training)
         logits = []
         for index, cell in enumerate(self.cells):
-            kept = None if keep is None else [paths[index] for paths in keep]
-            before, state = state, cell([before, state], training=training, keep=kept)
+            kept = [] if keep is None else [tf.stack([paths[index] for paths in keep])]
+            before, state = state, self.pass_cell(cell, [before, state], *kept, training=training)
             if auxiliary and index == self.auxiliary_index:
                 if self.auxiliary is None:
                     raise UsageError("This network has no auxiliary head: create it with `auxiliary=True`.")

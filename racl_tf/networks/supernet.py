@@ -65,7 +65,7 @@ class Supernet(CellNetwork):
         alphas, betas = tf.unstack(alpha), tf.unstack(beta)
         for cell in self.cells:
             kind = int(cell.reduction)
-            before, state = state, cell([before, state], alphas[kind], betas[kind], training=training)
+            before, state = state, self.pass_cell(cell, [before, state], alphas[kind], betas[kind], training=training)
         return self.classify(state)
 
     def get_config(self) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
             model.make_train_function(force=True)
 
     phases = {"warm-up": settings.warmup_epochs, "search": settings.epochs - settings.warmup_epochs}
-    _check_memory(model, stream, settings.batch_size, "search.batch_size, search.channels or search.cells")
+    _check_memory(model, stream, settings, "search")
     compiled, seconds = 0.0, {}
     for phase in (phase for phase, epochs in phases.items() if epochs):
         set_phase(phase == "search")
@@ -161,7 +161,7 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
     def stream(batch_size: int) -> tf.data.Dataset:
         return batches(images, batch_size, seed=config.seed, augmentation=augmentation(config))
 
-    _check_memory(trainer, stream, settings.batch_size, "train.batch_size, train.channels or train.cells")
+    _check_memory(trainer, stream, settings, "train")
     compiled, seconds = _measure(trainer, stream(settings.batch_size))
     validation = 0.0
     if held_out is not None:
@@ -228,15 +228,18 @@ def _measure(model: keras.Model, stream: tf.data.Dataset, steps: int = _STEPS) -
     return max(first - steady, 0.0), steady
 
 
-def _check_memory(model: keras.Model, stream: Callable[[int], tf.data.Dataset], batch_size: int, settings: str) -> None:
+def _check_memory(
+    model: keras.Model, stream: Callable[[int], tf.data.Dataset], settings: ConfigDict, section: str
+) -> None:
     """Checks, by a step of a fourth of a batch, that a whole one will fit: what a step takes grows at most as it does.
 
     Raises:
         UsageError: it will not.
     """
+    batch_size = settings.batch_size
     if batch_size <= _SMALL:
         return
-    before, few = _resident(), math.ceil(batch_size / _SHARE)
+    before, few = _resident(), max(math.ceil(batch_size / _SHARE), settings.accumulation_steps)
     _reset_peak()
     _measure(model, stream(few), steps=2)
     image, available = (_peak() - before) / few, _machine_memory()
@@ -246,7 +249,8 @@ def _check_memory(model: keras.Model, stream: Callable[[int], tf.data.Dataset], 
         advice = f"A batch of {fitting} would fit" if fitting else "Not even one image would fit"
         raise UsageError(
             f"A step in batches of {batch_size} takes about {_gigabytes(expected)}, and this machine has "
-            f"{_gigabytes(available)}. {advice}: lower {settings}."
+            f"{_gigabytes(available)}. {advice}: lower {section}.batch_size, {section}.channels or {section}.cells, "
+            f"raise {section}.accumulation_steps={settings.accumulation_steps}, or set {section}.recompute."
         )
     model.make_train_function(force=True)
 

@@ -194,12 +194,14 @@ def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLS
         attack=attack,
         seed=config.seed,
     )
+    model.supernet.recompute = settings.recompute
     model.compile(
         sgd(settings, total_steps),
         keras.optimizers.Adam(settings.architecture_learning_rate, beta_1=0.5, beta_2=0.999),
         weight_decay=settings.weight_decay,
         architecture_weight_decay=settings.architecture_weight_decay,
         clip_norm=settings.clip_norm,
+        accumulation_steps=settings.accumulation_steps,
     )
     return model
 

@@ -19,6 +19,7 @@ from racl_tf.defences import make_defence
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.chance import chance_level
 from racl_tf.files import as_path, write_json
+from racl_tf.networks.cell_network import CellNetwork
 from racl_tf.networks.ensemble import Ensemble
 from racl_tf.networks.loading import load_network
 from racl_tf.networks.pretrained import from_pretrained, is_pretrained
@@ -193,6 +194,14 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
         make_network(network, dataset.spec, seed=derive(config.seed, f"network{index or ''}"), **options)
         for index in range(defence.members)
     ]
+    if settings.recompute:
+        for member in members:
+            if not isinstance(member, CellNetwork):
+                raise UsageError(
+                    f"Only networks of cells are computed again cell by cell. Leave train.recompute out, or train "
+                    f"searched cells or a genotype. Received: train.recompute=True for {type(member).__name__}."
+                )
+            member.recompute = True
     validation = None  # what is trained on clean images is chosen by its accuracy on them
     if defence.attack is not None:
         validation = pgd(threat.eps, threat.step_size, settings.validation_steps, norm=threat.norm)
@@ -201,7 +210,12 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
     )
     milestones = [(epoch - 1) * total_steps // settings.epochs for epoch in settings.milestones]
     optimizer = sgd(settings, total_steps, milestones)
-    trainer.compile(optimizer, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm)
+    trainer.compile(
+        optimizer,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        accumulation_steps=settings.accumulation_steps,
+    )
     return trainer
 
 

@@ -1,6 +1,6 @@
 """The search: a Keras model whose training step alternates weight, architecture and dual updates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
-from racl_tf.errors import UsageError, unknown
+from racl_tf.errors import UsageError, check_positive, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
 from racl_tf.networks.supernet import Supernet
@@ -19,7 +19,7 @@ from racl_tf.search.second_order import unrolled_gradients
 from racl_tf.seeding import fold
 from racl_tf.space import NODES, Genotype
 from racl_tf.training.checked_model import CheckedModel
-from racl_tf.training.descent import descend, gradients_of, share_of_batch
+from racl_tf.training.descent import accumulated_gradients, descend, gradients_of, share_of_batch
 from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 UPDATES = ("joint", "sequential")
@@ -27,6 +27,7 @@ _ON_WEIGHTS = ("loss", "accuracy")
 ON_ARCHITECTURE = ("architecture_loss", "architecture_accuracy")
 ON_CONSTRAINT = ("constraint", "probability", "theta")
 Batch = tuple[tf.Tensor, tf.Tensor]
+Shown = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class SearchPoint(NamedTuple):
@@ -36,10 +37,8 @@ class SearchPoint(NamedTuple):
     """mu_F and sigma_F^2 of the network (Eqs. 8 to 12)."""
     constraint: ConstraintState | None = None
     """Where the constraint stands; None in the warm-up and without a constraint."""
-    loss: tf.Tensor | None = None
-    """CE on the architecture's half; None in the warm-up."""
-    logits: tf.Tensor | None = None
-    """The logits of that half (batch, classes)."""
+    shown: tuple[Shown, ...] = ()
+    """CE, logits and labels of the architecture's half, by parts of the batch; empty in the warm-up."""
 
 
 class _Part(NamedTuple):
@@ -130,6 +129,7 @@ class RACLSearch(CheckedModel):
         weight_decay: float = 3e-4,
         architecture_weight_decay: float = 1e-3,
         clip_norm: float | None = 5.0,
+        accumulation_steps: int = 1,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -141,14 +141,22 @@ class RACLSearch(CheckedModel):
             weight_decay: coupled L2 on every weight.
             architecture_weight_decay: coupled L2 that pulls mu to its start; there is none on sigma.
             clip_norm: the largest global norm of the weights' gradient; None for no clipping.
+            accumulation_steps: parts of either batch, passed one after the other, whose gradients are summed: less
+                memory for the same step, but that batch normalisation sees the parts alone.
             jit_compile: whether XLA compiles the step; off by default, since on CPUs it makes depthwise
                 convolutions 10 to 40 times slower.
             **kwargs: as `keras.Model.compile` takes them.
 
         Raises:
-            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out, or a
-                supernet that computes in float16.
+            UsageError: `second_order` under a strategy of several replicas, which cannot try weights out, or over parts
+                of a batch; a supernet that computes in float16.
         """
+        check_positive(accumulation_steps=accumulation_steps)
+        if self.second_order and accumulation_steps > 1:
+            raise UsageError(
+                "`second_order` takes the gradients of a batch as a whole. Search with accumulation_steps=1, or with "
+                f"second_order=False. Received: accumulation_steps={accumulation_steps}."
+            )
         if self.second_order and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise UsageError(
                 "`second_order` moves the weights to and fro within a step, which several replicas cannot do. "
@@ -158,6 +166,7 @@ class RACLSearch(CheckedModel):
             "weight_decay": weight_decay,
             "architecture_weight_decay": architecture_weight_decay,
             "clip_norm": clip_norm,
+            "accumulation_steps": accumulation_steps,
             "jit_compile": jit_compile,
         }
         # The loss is this model's own: nested batches under a strategy do not survive Keras's.
@@ -176,6 +185,7 @@ class RACLSearch(CheckedModel):
         self.weight_decay = weight_decay
         self.architecture_weight_decay = architecture_weight_decay
         self.clip_norm = clip_norm
+        self.accumulation_steps = accumulation_steps
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -281,7 +291,8 @@ class RACLSearch(CheckedModel):
             decay = self.architecture_weight_decay
             descend(part.optimizer, gradients, part.variables, weight_decay=decay, anchors=part.anchors)
             points.append(point)
-        record(self._means, "architecture_", points[0].loss, points[0].logits, batch[1])
+        for shown in points[0].shown:
+            record(self._means, "architecture_", *shown)
         if steps is None:
             return points[0]
         self.architecture.shift(*steps)
@@ -295,8 +306,14 @@ class RACLSearch(CheckedModel):
     def update_weights(self, batch: Batch) -> None:
         """Moves the weights by the gradient of CE at a fresh draw, clipped and decayed."""
         variables = self.supernet.trainable_variables
-        (gradients,), (loss, logits) = gradients_of(lambda: self._cross_entropy(batch, "weights"), variables)
-        record(self._means, "", loss, logits, batch[1])
+        (gradients,), parts = accumulated_gradients(
+            self._cross_entropy("weights", tf.shape(batch[1])[0]),
+            self._rows(batch, "weights"),
+            self.accumulation_steps,
+            variables,
+        )
+        for shown in parts:
+            record(self._means, "", *shown)
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
@@ -324,20 +341,27 @@ class RACLSearch(CheckedModel):
         self, batch: Batch, weight_batch: Batch, log_norms: tf.Tensor, variables: Sequence[keras.Variable]
     ) -> tuple[list[tf.Tensor], SearchPoint]:
         """Returns the gradients of Eq. 17, or of CE alone, by some of mu and sigma, and where they were taken."""
+        whole = tf.shape(batch[1])[0]
+        cross_entropy = self._cross_entropy("architecture", whole)
 
-        def objective() -> tuple[tf.Tensor, SearchPoint]:
-            share, (loss, logits) = self._cross_entropy(batch, "architecture")
-            point = self._point(log_norms)._replace(loss=loss, logits=logits)
+        def objective(*rows: tf.Tensor) -> tuple[tf.Tensor, SearchPoint]:
+            share, shown = cross_entropy(*rows)
+            point = self._point(log_norms)._replace(shown=(shown,))
             if self.constraint is None or point.constraint is None or self._is_proximal:
                 return share, point
-            return share + self.constraint.penalty(point.constraint.violation), point
+            penalty = self.constraint.penalty(point.constraint.violation)
+            if self.accumulation_steps > 1:
+                penalty *= tf.cast(tf.shape(rows[1])[0], penalty.dtype) / tf.cast(whole, penalty.dtype)
+            return share + penalty, point
 
+        rows = self._rows(batch, "architecture")
         if not self.second_order:
-            (gradients,), point = gradients_of(objective, variables)
-            return gradients, point
+            (gradients,), points = accumulated_gradients(objective, rows, self.accumulation_steps, variables)
+            return gradients, points[0]._replace(shown=tuple(point.shown[0] for point in points))
+        trained = self._rows(weight_batch, "architecture")
         return unrolled_gradients(
-            objective,
-            lambda: self._cross_entropy(weight_batch, "architecture"),
+            lambda: objective(*rows),
+            lambda: self._cross_entropy("architecture", tf.shape(trained[1])[0])(*trained),
             variables,
             self.supernet.trainable_variables,
             self.optimizer.learning_rate,
@@ -372,26 +396,32 @@ class RACLSearch(CheckedModel):
         factor = constraint.proximal_factor(violation, squared_norm)
         return [factor * gradient for gradient in by_mu], [factor * gradient for gradient in by_sigma]
 
-    def _cross_entropy(self, batch: Batch, stream: str) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        """Returns CE in training mode at this step's draw of a stream, to descend on, and to show with the logits."""
-        images, labels = batch
-        alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
-        images = self._attacked(images, labels, alpha, beta, stream)
-        logits = self.supernet(images, alpha, beta, training=True)
-        loss = cross_entropy(logits, labels)
-        return share_of_batch(loss, tf.shape(labels)[0]), (loss, logits)
-
-    def _attacked(
-        self, images: tf.Tensor, labels: tf.Tensor, alpha: tf.Tensor, beta: tf.Tensor, stream: str
-    ) -> tf.Tensor:
-        """Returns the images as the attack leaves them at a draw, or as they are."""
+    def _rows(self, batch: Batch, stream: str) -> tuple[tf.Tensor, ...]:
+        """Returns the images and labels of a batch and, where images are attacked, a seed of each."""
         if self.attack is None:
-            return images
+            return batch
         context = tf.distribute.get_replica_context()
         seed = fold(self.seed, f"search/attack/{stream}", self.steps, context.replica_id_in_sync_group)
-        alpha, beta = tf.stop_gradient(alpha), tf.stop_gradient(beta)
-        seeds = image_seeds(seed, tf.range(tf.shape(images)[0]))
-        return self.attack.perturb(lambda x: self.supernet(x, alpha, beta, training=False), images, labels, seeds)
+        return (*batch, image_seeds(seed, tf.range(tf.shape(batch[0])[0])))
+
+    def _cross_entropy(self, stream: str, whole: tf.Tensor) -> Callable[..., tuple[tf.Tensor, Shown]]:
+        """Returns CE of rows in training mode at this step's draw of a stream, to descend on and to show.
+
+        Arguments:
+            stream: whose draw and noise.
+            whole: the number of rows of this replica's batch.
+        """
+
+        def objective(images: tf.Tensor, labels: tf.Tensor, *seeds: tf.Tensor) -> tuple[tf.Tensor, Shown]:
+            alpha, beta = self.architecture.sample(fold(self.seed, f"search/{stream}", self.steps))
+            if self.attack is not None:
+                fixed = tf.stop_gradient(alpha), tf.stop_gradient(beta)
+                images = self.attack.perturb(lambda x: self.supernet(x, *fixed, training=False), images, labels, *seeds)
+            logits = self.supernet(images, alpha, beta, training=True)
+            loss = cross_entropy(logits, labels)
+            return share_of_batch(loss, tf.shape(labels)[0], whole), (loss, logits, labels)
+
+        return objective
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -1,6 +1,7 @@
 """Gradients of a loss and one descent step by them, the same on one device and on several replicas."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -11,27 +12,65 @@ Objective = Callable[[], tuple[tf.Tensor, Any]]
 
 
 def gradients_of(objective: Objective, *groups: Sequence[keras.Variable]) -> tuple[list[list[tf.Tensor]], Any]:
-    """Returns the gradients of a loss with respect to each group of variables, and what else the objective returns."""
+    """Returns the gradients of a loss with respect to each group of variables, and what else the objective returns.
+
+    Those of variables that the loss does not depend on are zeros.
+    """
     values = [[variable.value for variable in group] for group in groups]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         loss, details = objective()
-    return tape.gradient(loss, values), details
+    return tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO), details
 
 
-def share_of_batch(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Returns a loss weighted so that its mean over the replicas is that over all images of a batch.
+def accumulated_gradients(
+    objective: Callable[..., tuple[tf.Tensor, Any]],
+    batch: Sequence[tf.Tensor],
+    steps: int,
+    *groups: Sequence[keras.Variable],
+) -> tuple[list[list[tf.Tensor]], list[Any]]:
+    """Returns the gradients of a batch's loss, summed over parts of it of which one is in memory at a time.
+
+    Arguments:
+        objective: as in `gradients_of`, but of rows of the batch: its losses of all parts sum up to the loss.
+        batch: tensors that begin with the images' axis.
+        steps: the number of parts, as equal as can be; one image each at least.
+        groups: of variables.
+
+    Returns:
+        The gradients by group, and a list of what else the objective returned, part by part.
+    """
+    if steps == 1:
+        gradients, details = gradients_of(lambda: objective(*batch), *groups)
+        return gradients, [details]
+    count = tf.shape(batch[0])[0]
+    edges = [count * step // steps for step in range(steps + 1)]
+    totals: list[tf.Tensor] = []
+    found = []
+    for first, last in pairwise(edges):
+        with tf.control_dependencies(totals):  # parts run one after the other
+            rows = [tf.identity(tensor[first:last]) for tensor in batch]
+        gradients, details = gradients_of(lambda rows=rows: objective(*rows), *groups)  # type: ignore[misc]
+        flat = tf.nest.flatten(gradients)
+        totals = [total + gradient for total, gradient in zip(totals, flat, strict=True)] if totals else flat
+        found.append(details)
+    return tf.nest.pack_sequence_as(gradients, totals), found
+
+
+def share_of_batch(loss: tf.Tensor, count: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
+    """Returns a loss weighted so that its sum over parts and mean over replicas is the mean over all of a batch.
 
     Replicas have equally many images but in the last batch of a data set, where some may have none at all.
 
     Arguments:
-        loss: the mean over this replica's images.
+        loss: the mean over the images of a part of this replica's batch.
         count: the number of these.
+        whole: the number of all images of this replica's batch.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if replicas == 1:
-        return loss
-    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, loss.dtype))
+    total = tf.cast(whole, loss.dtype)
+    if replicas > 1:
+        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
     return tf.math.multiply_no_nan(loss, replicas * tf.cast(count, loss.dtype) / total)
 
 

@@ -206,7 +206,7 @@ def test_shares_weigh_replicas_by_their_images(two_replicas: tf.distribute.Strat
             count = tf.where(number == 0, 3, 0)
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(2 * weight.value * tf.ones([count]))
-                share = share_of_batch(loss, count)
+                share = share_of_batch(loss, count, count)
             descend(optimizer, [tape.gradient(share, weight.value)], [weight])
 
         two_replicas.run(replica)
