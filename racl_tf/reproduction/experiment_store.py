@@ -45,7 +45,7 @@ from racl_tf.runs.common import load_data
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search.modes import search_mode
-from racl_tf.settings import ADDED
+from racl_tf.settings import ADDED, READING
 from racl_tf.space import Genotype
 from racl_tf.version import library_versions
 
@@ -362,8 +362,8 @@ class ExperimentStore:
 
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
-        for setting in ("data_dir", "max_pixels"):  # which do not change what is read
-            chosen["data"].pop(setting)
+        for setting in READING:
+            chosen["data"].pop(setting.removeprefix("data."))
         for setting, before in ADDED.items():  # so that what was made before they came is found again
             section, _, field = setting.partition(".")
             if section in chosen and chosen[section].get(field, ...) == before:

@@ -13,7 +13,7 @@ from racl_tf import file_names
 from racl_tf.errors import UsageError
 from racl_tf.files import as_path, as_tensorflow_path, read_json, write_json
 from racl_tf.folder_lock import LOCK, WRITER, FolderLock
-from racl_tf.settings import ADDED, paper_settings
+from racl_tf.settings import ADDED, READING, paper_settings
 from racl_tf.version import run_versions
 
 P = ParamSpec("P")
@@ -188,7 +188,7 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if isinstance(value, ConfigDict) else value
 
 
-_NO_DIFFERENCE = ("data.data_dir", "data.max_pixels", "evaluate.keep_adversarial")  # settings that change no figure
+_NO_DIFFERENCE = (*READING, "evaluate.keep_adversarial")  # settings that change no figure
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
