@@ -1,19 +1,24 @@
 """Datasets by name: scikit-learn's digits, TFDS, folders of images and .npz archives, all as one value."""
 
+import functools
+import hashlib
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from racl_tf.data.files import MAX_PIXELS, read_archive, read_folder
+from racl_tf.data.files import MAX_PIXELS, image_files, read_archive, read_folder
 from racl_tf.data.image_set import Dataset, ImageSet
-from racl_tf.data.image_storage import ImageStorage
+from racl_tf.data.image_storage import ImageStorage, stamp_of
 from racl_tf.data.resizing import ImageSize, height_and_width, resize
 from racl_tf.data.splits import hold_out_test, subset
 from racl_tf.data.tfds_source import WELL_KNOWN, read_tfds
 from racl_tf.errors import UsageError
 from racl_tf.files import as_path
+
+_MOST_READ = 2**30  # bytes of a folder's images that a digest of its content is made of
 
 
 def load_dataset(
@@ -88,6 +93,38 @@ def own_files(name: str) -> Path | None:
     """Returns the path that a data set's name is, of an archive or a folder; None where it is a name."""
     path = as_path(name)
     return path if path.suffix == ".npz" or (name not in WELL_KNOWN and path.is_dir()) else None
+
+
+def content_digest(name: str) -> str | None:
+    """Returns a text that differs where a data set's files do; None for sets by name, which do not change under it.
+
+    Of an archive it is made of all bytes; of a folder of the names and sizes of all images, and of the bytes of all if
+    these are at most 1 GiB, else of as many, evenly chosen by their order, as are expected to have that.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    path = own_files(name)
+    if path is None or not path.exists():
+        return None
+    try:
+        files = [path] if path.is_file() else sorted(image_files(path))
+        return _content_digest(path, tuple(files), stamp_of(files))
+    except OSError as error:
+        raise UsageError(f"Cannot read the data set {name!r}: {error}.") from None
+
+
+@functools.lru_cache(maxsize=2)  # for the steps and networks that follow
+def _content_digest(root: Path, files: tuple[Path, ...], stamp: str) -> str:
+    sizes = [file.stat().st_size for file in files]
+    every = max(1, math.ceil(sum(sizes) / _MOST_READ)) if root.is_dir() else 1
+    digest = hashlib.sha256()
+    for number, (file, size) in enumerate(zip(files, sizes, strict=True)):
+        digest.update(f"{file.relative_to(root).as_posix()} {size}\n".encode(errors="surrogateescape"))
+        if not number % every:
+            with open(file, "rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _read_digits(size: tuple[int, int] | None) -> Dataset:

@@ -225,6 +225,11 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Returns all images in a folder and below it, whether or not they are of a class."""
+    return list(_images(folder, []))
+
+
 def _images(folder: Path, left_out: list[Path]) -> Iterator[Path]:
     """Yields the images in a folder and below it, and adds to `left_out` what is none."""
     for path in _visible(folder):

@@ -428,7 +428,12 @@ def _digest(content: bytes) -> str:
 def _content(path: pathlib.Path) -> bytes:
     """Returns a digest of a file, or of all files in a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
+    return b"".join(_file_digest(file) for file in files if file.is_file())
+
+
+def _file_digest(path: pathlib.Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _forget() -> None:
