@@ -73,6 +73,7 @@ STUDY_PAGE = "study.md"  # the study's tables
 STUDY = "study.json"  # its figures
 SPREAD_PAGE = "spread.md"  # how much of accuracies' spread lies between cells
 SPREAD = "spread.json"  # its figures
+JOB_LOGS = "job_logs"  # of the jobs of a cluster, a folder
 STUDY_PICTURE = "study.png"  # the same, drawn
 
 # In `parts`: folders that are named after all settings that they depend on.

@@ -144,6 +144,8 @@ def paper_settings() -> ConfigDict:
     config.study = ConfigDict()  # systems compared over seeds
     config.study.seeds = 5  # how many, from `seed` on
     config.study.jobs = 1  # processes that make its parts at once
+    config.study.launcher = "processes"  # or "slurm": jobs of a cluster
+    config.study.launcher_options = ()  # of these jobs, NAME=VALUE as submitit names them, such as timeout_min=600
     config.study.shard = ""  # the share of its parts that is made, such as 2/8; all, and the page, if empty
     config.study.variants = ()  # names of what is compared; all if empty
     config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared

@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable
+from typing import IO
 
 import numpy as np
 import pytest
@@ -185,9 +186,13 @@ def test_a_digest_of_a_folder_is_of_its_images_and_of_a_large_one_of_some(
     assert content_digest(str(tmp_path)) != before
     assert content_digest("digits") is None
     read: list[str] = []
-    opened = open
+
+    def noted(path: pathlib.Path, mode: str) -> IO[bytes]:
+        read.append(path.name)
+        return path.open("rb")
+
     monkeypatch.setattr(datasets, "_MOST_READ", 3 * (tmp_path / "cat" / "9.bmp").stat().st_size)
-    monkeypatch.setattr(datasets, "open", lambda path, *_: read.append(path.name) or opened(path, "rb"), raising=False)
+    monkeypatch.setattr(datasets, "open", noted, raising=False)
     (tmp_path / "cat" / "9.bmp").rename(tmp_path / "cat" / "7.bmp")
     content_digest(str(tmp_path))
     assert read == ["1.bmp", "7.bmp", "1.bmp"], "every second of six"
