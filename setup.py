@@ -85,6 +85,7 @@ setup(
         "litert": ["ai-edge-litert>=1.0"],
         "torch": ["safetensors>=0.4"],  # torch itself only for .pt files
         "hub": ["huggingface_hub>=0.23"],
+        "slurm": ["submitit>=1.5"],
         "test": [
             "hypothesis>=6.100",
             "ipykernel>=6.29",

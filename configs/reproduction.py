@@ -43,6 +43,8 @@ def get_config(scale: str = "paper") -> ConfigDict:
     config.exhibits = ("dynamics",) if searched else ()  # table1, ..., figure3, dynamics; all of the paper if empty
     config.datasets = ("cifar10", "mnist") if searched else names  # of Table 4 and dynamics
     config.jobs = 1  # processes that make their parts at once
+    config.launcher = "processes"  # or "slurm": jobs of a cluster
+    config.launcher_options = ()  # of these jobs, NAME=VALUE as submitit names them, such as timeout_min=600
     config.shard = ""  # the share of the parts that is made, such as 2/8; all, and the pages, if empty
     config.networks = ()  # your own, as NAME=PATH: genotypes' .json files, trained .keras files or SavedModels
     for name in names:

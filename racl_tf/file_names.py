@@ -25,6 +25,7 @@ TORCH_MODEL = "model.safetensors"  # in `torch`
 # In the folders of several steps.
 CONFIG = "config.json"  # the settings that the folder stands for
 VERSIONS = "versions.json"  # the libraries and the machine that it was begun with
+DATA = "data.json"  # a digest of the user's own images that it was begun with
 CHECKPOINTS = "checkpoints"  # the whole state after the last finished epoch, a folder
 EVENTS = "events"  # what TensorBoard shows, a folder
 HISTORY = "history.csv"  # what every epoch logged
@@ -72,6 +73,7 @@ STUDY_PAGE = "study.md"  # the study's tables
 STUDY = "study.json"  # its figures
 SPREAD_PAGE = "spread.md"  # how much of accuracies' spread lies between cells
 SPREAD = "spread.json"  # its figures
+JOB_LOGS = "job_logs"  # of the jobs of a cluster, a folder
 STUDY_PICTURE = "study.png"  # the same, drawn
 
 # In `parts`: folders that are named after all settings that they depend on.

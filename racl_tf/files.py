@@ -5,11 +5,13 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -186,8 +188,12 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def load_arrays(path: str | os.PathLike[str], *, but: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Returns the arrays of anybody's .npz file by name.
+
+    Arguments:
+        path: of the file.
+        but: names of arrays that are not read and not returned.
 
     Raises:
         UsageError: the file cannot be read, or is not an .npz file of plain arrays.
@@ -199,12 +205,66 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if isinstance(file, np.ndarray):
             raise ValueError("it holds one array without a name, as np.save writes it; use np.savez")
         with file:
-            return dict(file)
+            return {name: file[name] for name in file.files if name not in but}
     except Exception as error:  # what damaged bytes raise is of a dozen kinds
-        reason = str(error) or type(error).__name__
-        raise UsageError(
-            f"Cannot read {os.fspath(path)!r}: it is not an .npz file of plain arrays: {reason}."
-        ) from None
+        raise _not_arrays(path, error) from None
+
+
+class ArrayRows:
+    """The rows of an array of an .npz file, of which one at a time is read into memory.
+
+    Arguments:
+        path: of the file.
+        name: of the array.
+
+    Raises:
+        UsageError: the file cannot be read, there is no such array, or its rows do not follow one another.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], name: str) -> None:
+        self._path, self._name = path, name
+        with self._opened() as (_, shape, dtype):
+            self.shape, self.dtype = shape, dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        with self._opened() as (file, shape, dtype):
+            size = dtype.itemsize * math.prod(shape[1:])
+            for _ in range(shape[0]):
+                yield np.frombuffer(file.read(size), dtype).reshape(shape[1:])
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(f"{self._name}.npy") as file:
+                version = np.lib.format.read_magic(file)
+                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, by_column, dtype = read_header[version](file)
+                if dtype.hasobject or not shape:
+                    raise ValueError(f"{self._name} holds objects or is a single value")
+                if by_column and len(shape) > 1:
+                    raise ValueError(f"{self._name} is stored by columns; save np.ascontiguousarray of it")
+                yield file, shape, dtype
+        except UsageError:
+            raise
+        except Exception as error:
+            raise _not_arrays(self._path, error) from None
+
+
+def array_sizes(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Returns the bytes that the arrays of an .npz file take in memory, by name; none if it is no such file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
+    except Exception:  # what damaged bytes raise is of a dozen kinds
+        return {}
+
+
+def _not_arrays(path: str | os.PathLike[str], error: Exception) -> UsageError:
+    reason = str(error) or type(error).__name__
+    return UsageError(f"Cannot read {os.fspath(path)!r}: it is not an .npz file of plain arrays: {reason}.")
 
 
 _DIGEST = "digest"

@@ -37,6 +37,8 @@ def paper_settings() -> ConfigDict:
     config.data.test_size = placeholder(int)  # images kept of the test set
     config.data.image_size = placeholder(int)  # side that images are resized to; as they are if not given
     config.data.max_pixels = 89_478_485  # of an image in a folder; larger ones, which may fill the memory, are refused
+    config.data.in_memory = placeholder(bool)  # hold images in memory; if not given, where they fit there with ease
+    config.data.cache_dir = placeholder(str)  # where others are kept decoded; in the user's caches if not given
     config.data.crop = placeholder(int)  # pixels of padding before a random crop of training images; usual if not given
     config.data.flip = placeholder(bool)  # whether half of them are mirrored; as is usual for the set if not given
     config.data.cutout = 0  # side in pixels of the square set to 0 in training images
@@ -146,6 +148,8 @@ def paper_settings() -> ConfigDict:
     config.study = ConfigDict()  # systems compared over seeds
     config.study.seeds = 5  # how many, from `seed` on
     config.study.jobs = 1  # processes that make its parts at once
+    config.study.launcher = "processes"  # or "slurm": jobs of a cluster
+    config.study.launcher_options = ()  # of these jobs, NAME=VALUE as submitit names them, such as timeout_min=600
     config.study.shard = ""  # the share of its parts that is made, such as 2/8; all, and the page, if empty
     config.study.variants = ()  # names of what is compared; all if empty
     config.study.attacks = ("fgsm", "pgd20")  # the last one's robust accuracy is compared
@@ -278,6 +282,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 ADDED: Mapping[str, Any] = {
     "deterministic": False,
     "data.max_pixels": 89_478_485,
+    "data.in_memory": None,
+    "data.cache_dir": None,
     "data.crop": None,
     "data.flip": None,
     "search.constraint_update": "printed",
@@ -295,6 +301,9 @@ ADDED: Mapping[str, Any] = {
     "evaluate.corruptions": "",
     "evaluate.corruption_baseline": "",
 }
+
+#: Settings of how data is read, which change nothing of what is read.
+READING = ("data.data_dir", "data.max_pixels", "data.in_memory", "data.cache_dir")
 
 #: The constraint to the paper's letter: one Adam on the sum of the loss and the penalty, the dual variable at the old
 #: point, norms of kernels alone, a target fixed once. It oscillates, and what it chooses is next to nothing.

@@ -1,4 +1,4 @@
-"""Datasets in memory, stratified splits, augmentation, and batches that a resumed run repeats exactly."""
+"""Datasets in memory or mapped, stratified splits, augmentation, and batches that a resumed run repeats exactly."""
 
 from racl_tf.data.augmentation import NO_AUGMENTATION, Augmentation, augment, augmentation_for
 from racl_tf.data.datasets import load_dataset

@@ -4,18 +4,20 @@ import functools
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from racl_tf.data.image_set import Dataset, ImageSet, as_labels
-from racl_tf.data.resizing import resize, resize_each, stack
+from racl_tf.data.image_set import Dataset, ImageSet, as_labels, check_images, check_labels
+from racl_tf.data.image_storage import ImageStorage, stamp_of
+from racl_tf.data.resizing import resize, resize_each
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError
-from racl_tf.files import load_arrays
+from racl_tf.files import ArrayRows, array_sizes, load_arrays
 
 _UNREADABLE = (
     "BUFR",
@@ -33,14 +35,14 @@ _GRAY_MODES = ("1", "L", "LA")
 _HELD_OUT = 0.2
 
 
-def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
+def read_archive(path: Path, storage: ImageStorage) -> Dataset:
     """Reads x, y and optionally x_test, y_test from an .npz file; classes are named by their number.
 
     Raises:
         UsageError: the file cannot be read, lacks an array, holds arrays that are no `ImageSet`, has test images of a
             class without training images, or labels beyond the number of training images.
     """
-    arrays = load_arrays(path)
+    arrays = _load_archive(path, storage)
     has_test = bool({"x_test", "y_test"} & arrays.keys())
     needed = ["x", "y", *(["x_test", "y_test"] if has_test else [])]
     if missing := [key for key in needed if key not in arrays]:
@@ -50,7 +52,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
         )
     if others := [key for key in arrays if key not in needed]:
         warnings.warn(f"Of {os.fspath(path)!r} these arrays are left out: {', '.join(others[:_NAMED])}.", stacklevel=4)
-    train = _from_arrays(arrays.pop("x"), arrays.pop("y"), size)
+    train = _from_arrays(arrays.pop("x"), arrays.pop("y"), "train", storage)
     num_classes = int(train.y.max()) + 1
     if num_classes > len(train):
         raise UsageError(
@@ -58,7 +60,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
             f"{len(train)} training images: number the classes from 0 without gaps."
         )
     if has_test:
-        test = _from_arrays(arrays.pop("x_test"), arrays.pop("y_test"), size)
+        test = _from_arrays(arrays.pop("x_test"), arrays.pop("y_test"), "test", storage)
         if len(extra := np.setdiff1d(test.y, train.y)):
             raise UsageError(
                 f"y_test of {os.fspath(path)!r} has classes that y lacks: {', '.join(map(str, extra[:_NAMED]))}"
@@ -69,7 +71,7 @@ def read_archive(path: Path, size: tuple[int, int] | None) -> Dataset:
     return Dataset(str(path), train, test, tuple(str(label) for label in range(num_classes)))
 
 
-def read_folder(root: Path, size: tuple[int, int] | None, max_pixels: int = MAX_PIXELS) -> Dataset:
+def read_folder(root: Path, storage: ImageStorage, max_pixels: int = MAX_PIXELS) -> Dataset:
     """Reads root/<class>/<image> or root/{train,test}/<class>/<image>; classes are in alphabetical order.
 
     Images are what Pillow reads by itself, of several frames the first, in the folder of a class or anywhere below it.
@@ -78,10 +80,10 @@ def read_folder(root: Path, size: tuple[int, int] | None, max_pixels: int = MAX_
 
     Raises:
         UsageError: a class is empty or unknown to train/, or images cannot be read, are not 8-bit, have more than
-            `max_pixels`, or differ in shape and `size` is not given.
+            `max_pixels`, or differ in shape and the storage has no size.
     """
     with _pixels_limited(max_pixels):
-        return _read_folder(root, size)
+        return _read_folder(root, storage)
 
 
 @contextmanager
@@ -97,7 +99,7 @@ def _pixels_limited(most: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
+def _read_folder(root: Path, storage: ImageStorage) -> Dataset:
     has_test = (root / "train").is_dir() and (root / "test").is_dir()
     left_out: list[Path] = []
     if has_test:
@@ -111,21 +113,42 @@ def _read_folder(root: Path, size: tuple[int, int] | None) -> Dataset:
         raise UsageError(f"{root / 'test'} has classes that {root / 'train'} lacks: {', '.join(extra)}.")
     paths = [path for files in (*train_files.values(), *test_files.values()) for path in files]
     mode = "L" if all(map(_is_gray, paths)) else "RGB"
-    train = _from_files(root, train_files, class_names, mode, size)
+    train = _from_files(root, train_files, class_names, mode, "train", storage)
     if has_test:
-        test = _from_files(root, test_files, class_names, mode, size)
+        test = _from_files(root, test_files, class_names, mode, "test", storage)
     else:
         train, test = hold_out_test(train, _HELD_OUT)
     return Dataset(str(root), train, test, class_names)
 
 
-def _from_arrays(x: np.ndarray, y: np.ndarray, size: tuple[int, int] | None) -> ImageSet:
-    if np.issubdtype(x.dtype, np.floating):
-        x = x.astype(np.float32, copy=False)
+def _load_archive(path: Path, storage: ImageStorage) -> dict[str, Any]:
+    """Returns the arrays of an archive, those of images row by row where they are not to be held in memory."""
+    images = {name: size for name, size in array_sizes(path).items() if name in ("x", "x_test")}
+    if not images or storage.fits(sum(images.values())):
+        return load_arrays(path)
+    return {name: ArrayRows(path, name) for name in images} | load_arrays(path, but=images.keys())
+
+
+def _from_arrays(x: np.ndarray | ArrayRows, y: np.ndarray, split: str, storage: ImageStorage) -> ImageSet:
     if np.issubdtype(y.dtype, np.integer):
         y = as_labels(y)
+    if isinstance(x, ArrayRows):
+        check_labels(y)
+        images = resize_each(_checked(x), storage.size)
+        return storage.keep(split, images, y, len(x), lambda: stamp_of([Path(storage.origin)]))
+    if np.issubdtype(x.dtype, np.floating):
+        x = x.astype(np.float32, copy=False)
     data = ImageSet(x, y)
-    return ImageSet(resize(data.x, size), data.y)
+    return ImageSet(resize(data.x, storage.size), data.y)
+
+
+def _checked(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields images, floats as float32, as long as an `ImageSet` would take them."""
+    for image in images:
+        if np.issubdtype(image.dtype, np.floating):
+            image = image.astype(np.float32, copy=False)
+        check_images(image[None])
+        yield image
 
 
 def _from_files(
@@ -133,7 +156,8 @@ def _from_files(
     files_by_class: dict[str, list[Path]],
     class_names: tuple[str, ...],
     mode: str,
-    size: tuple[int, int] | None,
+    split: str,
+    storage: ImageStorage,
 ) -> ImageSet:
     paths = [path for files in files_by_class.values() for path in files]
     unusable: dict[Path, UsageError] = {}
@@ -145,15 +169,20 @@ def _from_files(
             except UsageError as error:
                 unusable[path] = error
 
+    y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
+    names = tuple(path.relative_to(root).as_posix() for path in paths)
+
+    def stamp() -> str:
+        return stamp_of(paths, mode, Image.MAX_IMAGE_PIXELS)
+
     try:
-        x = stack(resize_each(images(), size), len(paths))
+        data = storage.keep(split, resize_each(images(), storage.size), y, len(paths), stamp, names)
     except UsageError:
         if not unusable:
             raise
     if unusable:
         raise _all_unusable(root, unusable, len(paths))
-    y = [class_names.index(name) for name, files in files_by_class.items() for _ in files]
-    return ImageSet(x, np.array(y, np.int32), tuple(path.relative_to(root).as_posix() for path in paths))
+    return data
 
 
 def _all_unusable(root: Path, errors: dict[Path, UsageError], count: int) -> UsageError:
@@ -194,6 +223,11 @@ def _files_by_class(folder: Path, left_out: list[Path]) -> dict[str, list[Path]]
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Returns all images in a folder and below it, whether or not they are of a class."""
+    return list(_images(folder, []))
 
 
 def _images(folder: Path, left_out: list[Path]) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Labelled images in memory, validated once so that nothing after has to."""
+"""Labelled images in memory or mapped into it, validated once so that nothing after has to."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +20,8 @@ class ImageSet:
     """Images and their labels.
 
     Arguments:
-        x: images of shape (N, H, W, C) with C in {1, 3}: uint8 in 0..255 or float32 in [0, 1].
+        x: images of shape (N, H, W, C) with C in {1, 3}: uint8 in 0..255 or float32 in [0, 1]; in memory, or a
+            `numpy.memmap` of a file.
         y: labels, int32 of shape (N,), from 0.
         files: what file each image is from, below the folder of all; None where images are not from files.
 
@@ -37,8 +38,8 @@ class ImageSet:
     files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_images(self.x)
-        _check_labels(self.y)
+        check_images(self.x)
+        check_labels(self.y)
         if len(self.x) != len(self.y):
             raise UsageError(f"Expected one label per image. Received {len(self.x)} images and {len(self.y)} labels.")
         if self.files is not None and len(self.files) != len(self.x):
@@ -67,6 +68,11 @@ class ImageSet:
     def rows(self) -> np.ndarray:
         """The places of the images in `root`, integer (N,)."""
         return np.arange(len(self))
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the images are in a file that is mapped into memory."""
+        return isinstance(self.root.x, np.memmap)
 
     def stored(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Returns the images at `indices` as they are kept, uint8 or float32."""
@@ -193,7 +199,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def is_aligned(x: np.ndarray) -> bool:
     """Returns whether TensorFlow can share an array rather than copy it."""
-    return not x.ctypes.data % _ALIGNMENT and x.flags.c_contiguous and x.flags.writeable
+    return not x.ctypes.data % _ALIGNMENT and x.flags.c_contiguous
 
 
 def _mean(data: ImageSet) -> np.ndarray:
@@ -229,7 +235,12 @@ def _sums(data: ImageSet, function: Callable[[np.ndarray], np.ndarray]) -> np.nd
     return by_place.sum(axis=(0, 1))
 
 
-def _check_images(x: np.ndarray) -> None:
+def check_images(x: np.ndarray) -> None:
+    """Checks that an array holds images as an `ImageSet` has them.
+
+    Raises:
+        UsageError: it does not.
+    """
     if x.ndim != 4 or x.shape[-1] not in (1, 3):
         raise UsageError(f"Expected images of shape (N, H, W, C) with C of 1 or 3. Received shape {x.shape}.")
     if not x.size:
@@ -263,7 +274,12 @@ def as_labels(y: np.ndarray) -> np.ndarray:
     return y.astype(np.int32)
 
 
-def _check_labels(y: np.ndarray) -> None:
+def check_labels(y: np.ndarray) -> None:
+    """Checks that an array holds labels as an `ImageSet` has them.
+
+    Raises:
+        UsageError: it does not.
+    """
     if y.ndim != 1 or y.dtype != np.int32:
         raise UsageError(
             f"Expected labels of shape (N,) and dtype int32. Received shape {y.shape} and dtype {y.dtype}: "

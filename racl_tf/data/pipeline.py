@@ -2,6 +2,7 @@
 
 import weakref
 
+import numpy as np
 import tensorflow as tf
 
 from racl_tf.data.augmentation import NO_AUGMENTATION, PARAMETERS, Augmentation, augment
@@ -127,6 +128,8 @@ _SHARED: weakref.WeakKeyDictionary[ImageSet, tf.Tensor] = weakref.WeakKeyDiction
 def _shared(data: ImageSet) -> tf.Tensor:
     """Returns all images as a tensor in the same memory, or in one copy for all parts of them where that cannot be.
 
+    Of a mapped file that memory is the file's, of which pages are read as batches need them.
+
     `tf.constant` makes two copies.
     """
     if data not in _SHARED:
@@ -134,5 +137,16 @@ def _shared(data: ImageSet) -> tf.Tensor:
         if not is_aligned(x):
             x = aligned(x.shape, x.dtype)
             x[...] = data.x
-        _SHARED[data] = tf.experimental.dlpack.from_dlpack(x.__dlpack__())
+        _SHARED[data] = tf.experimental.dlpack.from_dlpack(np.asarray(_Shareable(x)).__dlpack__())
     return _SHARED[data]
+
+
+class _Shareable:
+    """An array as one that may be written, since no other is shared; TensorFlow writes into no tensor that is held.
+
+    The pages of a mapped file stay read-only: who writes there ends the process rather than change the file.
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x  # which has to live as long
+        self.__array_interface__ = {**x.__array_interface__, "data": (x.ctypes.data, False)}

@@ -1,5 +1,6 @@
 """Images of one size from images of any size."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
@@ -10,7 +11,8 @@ from racl_tf.data.image_set import aligned
 from racl_tf.errors import UsageError
 
 ImageSize = int | Sequence[int]
-_TOGETHER = 256  # images resized at once
+_TOGETHER = 256  # images resized at once, at most
+_BYTES = 2**26  # that these have, unless a single one has more
 
 
 def height_and_width(image_size: ImageSize | None) -> tuple[int, int] | None:
@@ -37,9 +39,32 @@ def resize(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 def resize_each(images: Iterable[np.ndarray], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
     """Yields images (H, W, C) as `resize` makes them, neighbours of one shape together, which is a lot faster."""
-    for _, alike in groupby(images, key=lambda image: image.shape):
-        while group := list(islice(alike, _TOGETHER)):
+    if size is None:
+        yield from images
+        return
+    for shape, alike in groupby(images, key=lambda image: image.shape):
+        together = min(_TOGETHER, max(1, _BYTES // max(1, math.prod(shape))))
+        while group := list(islice(alike, together)):
             yield from resize(np.stack(group), size)
+
+
+def of_one_shape(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields images as long as they have one shape.
+
+    Raises:
+        UsageError: the images differ in shape, or there are none.
+    """
+    first = None
+    for image in images:
+        first = image.shape if first is None else first
+        if image.shape != first:
+            raise UsageError(
+                f"The images differ in shape: {first} and {image.shape}, for example. "
+                "Pass image_size to resize all of them to one."
+            )
+        yield image
+    if first is None:
+        raise UsageError("Expected at least one image. Received none.")
 
 
 def stack(images: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -53,16 +78,9 @@ def stack(images: Iterable[np.ndarray], count: int) -> np.ndarray:
         UsageError: the images differ in shape, or there are none.
     """
     stacked, number = np.zeros(0), 0
-    for image in images:
+    for image in of_one_shape(images):
         if not number:
             stacked = aligned((count, *image.shape), image.dtype)
-        elif image.shape != stacked.shape[1:]:
-            raise UsageError(
-                f"The images differ in shape: {stacked.shape[1:]} and {image.shape}, for example. "
-                "Pass image_size to resize all of them to one."
-            )
         stacked[number] = image
         number += 1
-    if not number:
-        raise UsageError("Expected at least one image. Received none.")
     return stacked[:number]

@@ -56,7 +56,8 @@ def subset(data: ImageSet, count: int, *, seed: int) -> ImageSet:
         raise UsageError(f"Cannot take {count} of {len(data)} images: choose 1 to {len(data)}.")
     counts = _class_counts(data)
     chosen = _draw(data.y, _shares(counts, count, limit=counts), derive(seed, "data/subset"))
-    return data.take(np.flatnonzero(chosen))  # a copy, so that the others need not be kept
+    rows = np.flatnonzero(chosen)
+    return data.part(rows) if data.is_mapped else data.take(rows)  # a copy, so that the others need not be kept
 
 
 def _class_counts(data: ImageSet, *, least: int = 0) -> np.ndarray:

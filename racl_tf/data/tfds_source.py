@@ -1,14 +1,22 @@
-"""Image classification sets of TensorFlow Datasets, downloaded where they are absent."""
+"""Image classification sets of TensorFlow Datasets, downloaded where they are absent.
+
+They are read once from first to last, whatever the format that they are prepared in. TFRecord files, the usual ones,
+give no random access (`tfds.data_source` needs ArrayRecord files), and the order of images, which runs depend on, is
+that of `as_dataset` for all. Random access is to the decoded images, in memory or mapped (see `ImageStorage`).
+"""
 
 import difflib
 import logging
+import os
+import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from racl_tf.data.image_set import Dataset, ImageSet
-from racl_tf.data.resizing import resize_each, stack
+from racl_tf.data.image_storage import ImageStorage, stamp_of
+from racl_tf.data.resizing import resize_each
 from racl_tf.data.splits import hold_out_test
 from racl_tf.errors import UsageError, unknown
 
@@ -19,7 +27,13 @@ _LOGGER = logging.getLogger(__name__)
 WELL_KNOWN = ("digits", "mnist", "cifar10", "cifar100")
 
 
-def read_tfds(name: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+def read_tfds(
+    name: str,
+    data_dir: str | None,
+    size: tuple[int, int] | None,
+    in_memory: bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Dataset:
     """Reads the TFDS set `name`, with its `validation` split or 10% of `train` for a `test` split it lacks.
 
     Raises:
@@ -32,12 +46,13 @@ def read_tfds(name: str, data_dir: str | None, size: tuple[int, int] | None) -> 
     splits = builder.info.splits
     if "train" not in splits:
         raise UsageError(f"The TFDS set {name!r} has no train split, only {', '.join(splits)}: choose another set.")
-    train = _read_split(builder, "train", size)
+    storage = ImageStorage(name, builder.data_dir, size, in_memory, cache_dir)
+    train = _read_split(builder, "train", storage)
     held_out = next((split for split in ("test", "validation") if split in splits), None)
     if held_out is None:
         train, test = hold_out_test(train, 0.1)
     else:
-        test = _read_split(builder, held_out, size)
+        test = _read_split(builder, held_out, storage)
     return Dataset(name, train, test, tuple(builder.info.features[label_key].names))
 
 
@@ -85,16 +100,19 @@ def _download(builder: "tfds.core.DatasetBuilder") -> None:
         ) from error
 
 
-def _read_split(builder: "tfds.core.DatasetBuilder", split: str, size: tuple[int, int] | None) -> ImageSet:
-    import tensorflow_datasets as tfds
-
-    examples = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True))
+def _read_split(builder: "tfds.core.DatasetBuilder", split: str, storage: ImageStorage) -> ImageSet:
     labels: list[int] = []
 
     def images() -> Iterator[np.ndarray]:
-        for image, label in examples:
+        import tensorflow_datasets as tfds
+
+        for image, label in tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True)):
             labels.append(label)
             yield image
 
-    stacked = stack(resize_each(images(), size), builder.info.splits[split].num_examples)
-    return ImageSet(stacked, np.array(labels, np.int32))
+    def stamp() -> str:
+        prepared = sorted(path for path in pathlib.Path(builder.data_dir).rglob("*") if path.is_file())
+        return stamp_of(prepared, builder.info.full_name)
+
+    count = builder.info.splits[split].num_examples
+    return storage.keep(split, resize_each(images(), storage.size), labels, count, stamp)

@@ -45,7 +45,7 @@ from racl_tf.runs.common import load_data
 from racl_tf.runs.search import run_search
 from racl_tf.runs.train import run_training
 from racl_tf.search.modes import search_mode
-from racl_tf.settings import ADDED
+from racl_tf.settings import ADDED, READING
 from racl_tf.space import Genotype
 from racl_tf.version import library_versions
 
@@ -362,8 +362,8 @@ class ExperimentStore:
 
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
-        for setting in ("data_dir", "max_pixels"):  # which do not change what is read
-            chosen["data"].pop(setting)
+        for setting in READING:
+            chosen["data"].pop(setting.removeprefix("data."))
         for setting, before in ADDED.items():  # so that what was made before they came is found again
             section, _, field = setting.partition(".")
             if section in chosen and chosen[section].get(field, ...) == before:
@@ -428,7 +428,12 @@ def _digest(content: bytes) -> str:
 def _content(path: pathlib.Path) -> bytes:
     """Returns a digest of a file, or of all files in a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
+    return b"".join(_file_digest(file) for file in files if file.is_file())
+
+
+def _file_digest(path: pathlib.Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _forget() -> None:

@@ -34,7 +34,7 @@ from racl_tf.reproduction.paper_tables import (
 )
 from racl_tf.reproduction.parallel import Shard
 from racl_tf.reproduction.system import System
-from racl_tf.settings import DATASETS, WSR, paper_settings
+from racl_tf.settings import DATASETS, READING, WSR, paper_settings
 from racl_tf.tables import markdown_table, markdown_text
 
 _LOGGER = logging.getLogger(__name__)
@@ -302,7 +302,7 @@ def differences(config: ConfigDict) -> str:
         f"{section}.{name}={value:.4g}" if isinstance(value, float) else f"{section}.{name}={value!r}"
         for section in ("data", "attack", "search", "train")
         for name, value in config[section].items()
-        if value != paper[section][name] and name != "data_dir"
+        if value != paper[section][name] and f"{section}.{name}" not in READING
     ]
     text = f"Settings of {config.data.name} that differ from the paper's: {', '.join(changed)}."
     return markdown_text(text) if changed else ""

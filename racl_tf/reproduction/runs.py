@@ -1,12 +1,14 @@
 """The steps that compare many networks: the paper's tables and figures, and the study over seeds."""
 
 import pathlib
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
 from racl_tf.files import as_path, write_text
+from racl_tf.reproduction.cluster import in_jobs
 from racl_tf.reproduction.experiment_store import ExperimentStore
 from racl_tf.reproduction.pages import reproduce, sizes
 from racl_tf.reproduction.paper_tables import PAPER
@@ -20,11 +22,12 @@ from racl_tf.reproduction.system import System
 def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
     """Makes the tables and figures of a configuration in `workdir` and returns the paths of their pages.
 
-    With `jobs` above 1, as many processes make what they need first; with a `shard`, its share is all that is made.
+    With `jobs` above 1, as many processes or, by `launcher`, jobs of a cluster make what they need first; with a
+    `shard`, its share is all that is made.
     """
     shard = Shard.parse(config.shard)
-    if config.jobs > 1 and not shard:
-        in_processes(run_reproduction, shards(config, config.jobs), workdir)
+    if not shard:
+        _make_in_parallel(run_reproduction, config, config, workdir)
     names = config.exhibits or PAPER
     known = [name for name, settings in config.items() if isinstance(settings, ConfigDict)]
     for dataset in config.datasets:
@@ -43,11 +46,10 @@ def run_reproduction(config: ConfigDict, workdir: str) -> list[pathlib.Path]:
 def run_spread(config: ConfigDict, workdir: str) -> Spread:
     """Measures what share of the spread lies between cells, and writes spread.md and spread.json to `workdir`.
 
-    With `study.jobs` above 1, as many processes make what it needs first.
+    With `study.jobs` above 1, as many processes or jobs of a cluster make what it needs first.
     """
     folder = as_path(workdir)
-    if config.study.jobs > 1:
-        in_processes(run_study_share, shards(config, config.study.jobs), workdir)
+    _make_in_parallel(run_study_share, config, config.study, workdir)
     spread = train_random_cells(config, folder / file_names.PARTS)
     write_text(folder / file_names.SPREAD_PAGE, str(spread))
     spread.save(folder / file_names.SPREAD)
@@ -57,11 +59,10 @@ def run_spread(config: ConfigDict, workdir: str) -> Spread:
 def run_study(config: ConfigDict, workdir: str) -> Study:
     """Compares ways to search over seeds, and writes study.md, study.png and study.json to `workdir`.
 
-    With `study.jobs` above 1, as many processes make what it needs first.
+    With `study.jobs` above 1, as many processes or jobs of a cluster make what it needs first.
     """
     folder = as_path(workdir)
-    if config.study.jobs > 1:
-        in_processes(run_study_share, shards(config, config.study.jobs), workdir)
+    _make_in_parallel(run_study_share, config, config.study, workdir)
     outcomes = run_systems(config, folder / file_names.PARTS)
     made = [outcome for runs in outcomes.values() for outcome in runs]
     minutes, versions = sum(one.seconds for one in made) / 60, "; ".join(sorted({one.versions for one in made}))
@@ -85,6 +86,21 @@ def run_study_share(config: ConfigDict, workdir: str) -> None:
         make_random_cells(config, folder, shard)
     else:
         run_systems(config, folder, shard=shard)
+
+
+def _make_in_parallel(
+    run: Callable[[ConfigDict, str], object], config: ConfigDict, settings: ConfigDict, workdir: str
+) -> None:
+    """Runs a step for `jobs` shares of the parts at once, if several or on a cluster, as `launcher` says."""
+    if settings.launcher not in _LAUNCHERS:
+        raise unknown("launcher", settings.launcher, _LAUNCHERS)
+    if settings.launcher == "slurm":
+        in_jobs(run, shards(config, settings.jobs), workdir, options=settings.launcher_options)
+    elif settings.jobs > 1:
+        in_processes(run, shards(config, settings.jobs), workdir)
+
+
+_LAUNCHERS = ("processes", "slurm")
 
 
 def shards(config: ConfigDict, count: int) -> list[ConfigDict]:

@@ -19,29 +19,19 @@ def load_data(config: ConfigDict) -> Dataset:
     """Returns the data set of a configuration; the last two are kept, for the steps that follow."""
     data = config.data
     return _load(
-        data.name, data.data_dir, data.train_size, data.test_size, data.image_size, config.seed, data.max_pixels
+        data.name,
+        data_dir=data.data_dir,
+        train_size=data.train_size,
+        test_size=data.test_size,
+        image_size=data.image_size,
+        seed=config.seed,
+        max_pixels=data.max_pixels,
+        in_memory=data.in_memory,
+        cache_dir=data.cache_dir,
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _load(
-    name: str,
-    data_dir: str | None,
-    train_size: int | None,
-    test_size: int | None,
-    image_size: int | None,
-    seed: int,
-    max_pixels: int,
-) -> Dataset:
-    return load_dataset(
-        name,
-        data_dir=data_dir,
-        train_size=train_size,
-        test_size=test_size,
-        image_size=image_size,
-        seed=seed,
-        max_pixels=max_pixels,
-    )
+_load = functools.lru_cache(maxsize=2)(load_dataset)
 
 
 def describe_images(images: ImageSet, dataset: Dataset) -> str:

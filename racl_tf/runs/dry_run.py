@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import pathlib
-import re
 import resource
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.data import Dataset, batches, hold_out, search_batches, split_halves, steps_per_epoch
 from racl_tf.errors import UsageError
+from racl_tf.memory import machine_memory, process_memory
 from racl_tf.networks.supernet import Supernet
 from racl_tf.result import Result
 from racl_tf.runs.common import augmentation, load_data, strategy
@@ -242,7 +242,7 @@ def _check_memory(
     before, few = _resident(), max(math.ceil(batch_size / _SHARE), settings.accumulation_steps)
     _reset_peak()
     _measure(model, stream(few), steps=2)
-    image, available = (_peak() - before) / few, _machine_memory()
+    image, available = (_peak() - before) / few, machine_memory()
     expected = before + image * batch_size
     if expected > available:
         fitting = max(0, int((available - before) / image))
@@ -271,7 +271,7 @@ def _report(
         parameters=sum(math.prod(variable.shape) for variable in network.trainable_variables),
         multiply_adds=multiply_adds(network, dataset),
         memory=peak,
-        machine_memory=_machine_memory(),
+        machine_memory=machine_memory(),
         disk=disk,
         **measured,
     )
@@ -287,28 +287,14 @@ def _gigabytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _machine_memory() -> int:
-    """Returns the bytes of memory of this machine, or of this container if it may have less."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = pathlib.Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.exists() else "max"
-    return min(whole, int(text)) if text.isdigit() else whole
-
-
-def _status(name: str) -> int | None:
-    path = pathlib.Path("/proc/self/status")
-    match = re.search(rf"{name}:\s+(\d+) kB", path.read_text()) if path.exists() else None
-    return 1024 * int(match[1]) if match else None
-
-
 def _resident() -> int:
-    return _status("VmRSS") or _peak()
+    return process_memory("VmRSS") or _peak()
 
 
 def _peak() -> int:
     """Returns the most bytes of memory that this process had since `_reset_peak`, or ever where that is not known."""
     unit = 1 if os.uname().sysname == "Darwin" else 1024
-    return _status("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return process_memory("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _reset_peak() -> None:

@@ -162,6 +162,8 @@ def _set_data_dir(config: ConfigDict, text: str) -> None:
 
 
 _JOBS = "how many processes make its parts at once, each with a share of the cores; 1 by default."
+_LAUNCHER = "slurm, for as many jobs of a cluster in place of processes (needs submitit); all machines have the folder."
+_LAUNCHER_OPTIONS = "of these jobs, NAME=VALUE with commas, such as slurm_partition=gpu,timeout_min=600."
 _SHARD = "I/N, the share of the parts that is made, on other machines with the same folder; the page is not, then."
 REPRODUCTION = {
     "exhibits": SettingFlag("exhibits", names, "table1, ..., table5, figure2, figure3, with commas; by default all."),
@@ -171,6 +173,8 @@ REPRODUCTION = {
     ),
     "data_dir": SettingFlag("data.data_dir", str, "the folder where TFDS keeps its sets.", _set_data_dir),
     "jobs": SettingFlag("jobs", int, _JOBS),
+    "launcher": SettingFlag("launcher", str, _LAUNCHER),
+    "launcher_options": SettingFlag("launcher_options", names, _LAUNCHER_OPTIONS),
     "shard": SettingFlag("shard", str, _SHARD),
 }
 STUDY = {
@@ -180,6 +184,8 @@ STUDY = {
     ),
     "data_dir": THREAT["data_dir"],
     "jobs": SettingFlag("study.jobs", int, _JOBS),
+    "launcher": SettingFlag("study.launcher", str, _LAUNCHER),
+    "launcher_options": SettingFlag("study.launcher_options", names, _LAUNCHER_OPTIONS),
     "shard": SettingFlag("study.shard", str, _SHARD),
 }
 CHOICE = {

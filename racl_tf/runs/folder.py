@@ -10,10 +10,11 @@ from typing import Any, ParamSpec, TypeVar
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
+from racl_tf.data.datasets import content_digest
 from racl_tf.errors import UsageError
-from racl_tf.files import as_path, as_tensorflow_path, read_json, write_json
+from racl_tf.files import as_path, as_tensorflow_path, damaged, read_json, write_json
 from racl_tf.folder_lock import LOCK, WRITER, FolderLock
-from racl_tf.settings import ADDED, paper_settings
+from racl_tf.settings import ADDED, READING, paper_settings
 from racl_tf.version import run_versions
 
 P = ParamSpec("P")
@@ -52,7 +53,7 @@ class StepFolder:
         mistake leaves no folder behind.
 
         Raises:
-            UsageError: the folder cannot be written, or another process writes it.
+            UsageError: the folder cannot be written, another process writes it, or it was begun with other data.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -65,12 +66,26 @@ class StepFolder:
                 if not any(_is_used(path.parent) for path in self.path.parent.glob(f"*/{file_names.CONFIG}")):
                     write_json(self.path.parent / file_names.CONFIG, self._run_settings)
                 write_json(self.path / file_names.VERSIONS, run_versions())
+                write_json(self.path / file_names.DATA, {"content": content_digest(self._settings["data"]["name"])})
                 write_json(self.path / file_names.CONFIG, self._settings)
             else:
+                self._compare_data()
                 self._compare_versions()
         except OSError as error:
             raise UsageError(f"The run's folder cannot be written: {error}. Choose another --workdir.") from None
         return self.path
+
+    def _compare_data(self) -> None:
+        """Checks that files of the user's own still hold what they did; folders of earlier versions do not know."""
+        path, name = self.path / file_names.DATA, self._settings["data"]["name"]
+        before = read_json(path) if path.exists() else {}
+        if not isinstance(before, dict):
+            raise damaged(path, "it holds no digest")
+        if "content" in before and before["content"] != content_digest(name):
+            raise UsageError(
+                f"The data in {name!r} are not those that {str(self.path)!r} was begun with. Put those back, or choose "
+                "another --workdir for these."
+            )
 
     def _compare_versions(self) -> None:
         """Says what else the folder was begun by: it goes on, but may not end as it would have there."""
@@ -125,7 +140,7 @@ _ADDED = json.loads(json.dumps(dict(ADDED)))  # as a file has them, where tuples
 
 
 _NEVER = ("callbacks",)  # are taken from a folder, which may be another's: they name code that is run
-_BEGUN = {file_names.CONFIG, file_names.VERSIONS, file_names.EVENTS, LOCK, WRITER}
+_BEGUN = {file_names.CONFIG, file_names.VERSIONS, file_names.DATA, file_names.EVENTS, LOCK, WRITER}
 
 
 def _is_used(folder: pathlib.Path) -> bool:
@@ -188,7 +203,7 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if isinstance(value, ConfigDict) else value
 
 
-_NO_DIFFERENCE = ("data.data_dir", "data.max_pixels", "evaluate.keep_adversarial")  # settings that change no figure
+_NO_DIFFERENCE = (*READING, "evaluate.keep_adversarial")  # settings that change no figure
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:

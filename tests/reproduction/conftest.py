@@ -77,7 +77,14 @@ def reproduction(workdir: pathlib.Path, tiny: ConfigDict) -> Callable[..., Confi
 
     def get(*exhibits: str) -> ConfigDict:
         networks = (f"mine={workdir}/mine.json", f"model={workdir}/model.keras")
-        asked = {"exhibits": exhibits, "datasets": ("digits",), "networks": networks, "jobs": 1, "shard": ""}
+        asked = {
+            "exhibits": exhibits,
+            "datasets": ("digits",),
+            "networks": networks,
+            "jobs": 1,
+            "shard": "",
+            "launcher": "processes",
+        }
         return ConfigDict(asked | {"digits": tiny})
 
     return get

@@ -24,7 +24,7 @@ from racl_tf.networks.genotype_network import GenotypeNetwork
 from racl_tf.reproduction import experiment_store as module
 from racl_tf.reproduction.experiment_store import ExperimentStore, wall_time
 from racl_tf.reproduction.system import System
-from racl_tf.settings import DATASETS, SMOKE, paper_settings
+from racl_tf.settings import DATASETS, READING, SMOKE, paper_settings
 from racl_tf.space import GENOTYPES, Genotype
 
 SEARCHED = System("searched")
@@ -96,7 +96,7 @@ def another(value: object) -> object:
 
 def matters_to(system: System, name: str) -> bool:
     """Whether the trained network of a system, and what is measured of it, depends on a setting."""
-    if name in ("data.data_dir", "data.max_pixels", "train.network"):  # how data is read, what the system itself says
+    if name in (*READING, "train.network"):  # how data is read, what the system itself says
         return False
     always = ("seed", "deterministic", "mixed_precision", "data", "attack", "train")
     return name.partition(".")[0] in (*always, *(() if system.network else ("search",)))
@@ -110,7 +110,7 @@ def test_a_network_s_folder_is_another_exactly_where_a_setting_matters(system: S
         changed.unlock()
         section, _, field = name.rpartition(".")
         (changed[section] if section else changed)[field] = (
-            7 if value is None and name != "data.data_dir" else another(value)
+            7 if value is None and name not in ("data.data_dir", "data.cache_dir") else another(value)
         )
         other = ExperimentStore(changed, store.folder)
         assert (other.network_folder(system) != before) == matters_to(system, name), name

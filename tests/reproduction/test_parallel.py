@@ -83,7 +83,14 @@ def test_the_page_is_the_same(tmp_path: pathlib.Path) -> None:
         networks += (f"cell {index}={path}",)
     pages = []
     for jobs in (1, 2):
-        values = {"exhibits": ("figure2",), "datasets": ("digits",), "networks": networks, "jobs": jobs, "shard": ""}
+        values = {
+            "exhibits": ("figure2",),
+            "datasets": ("digits",),
+            "networks": networks,
+            "jobs": jobs,
+            "shard": "",
+            "launcher": "processes",
+        }
         (page,) = run_reproduction(ConfigDict(values | {"digits": digits}), str(tmp_path / f"run{jobs}"))
         pages.append({path.name: path.read_bytes() for path in page.parent.iterdir() if path.is_file()})
     assert pages[0] == pages[1]

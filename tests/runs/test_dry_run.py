@@ -65,7 +65,7 @@ def test_a_batch_that_will_not_fit_is_refused_with_one_that_would(
     taken = iter([1e9, 4e9])
     monkeypatch.setattr(dry_run, "_resident", lambda: next(taken))
     monkeypatch.setattr(dry_run, "_peak", lambda: next(taken))
-    monkeypatch.setattr(dry_run, "_machine_memory", lambda: 10e9)
+    monkeypatch.setattr(dry_run, "machine_memory", lambda: 10e9)
     config.train.update({"network": "racl", "cells": 1, "attack_steps": 1, "batch_size": 64})
     with pytest.raises(UsageError, match=r"batches of 64 takes about 13\.00 GB.* has 10\.00 GB\. A batch of 48 would"):
         dry_run_training(config, str(tmp_path))

@@ -3,9 +3,15 @@
 import functools
 import json
 import pathlib
+from collections.abc import Callable
+from typing import IO
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from racl_tf.data import datasets
+from racl_tf.data.datasets import content_digest
 from racl_tf.errors import UsageError
 from racl_tf.runs.folder import StepFolder, take_over_settings
 from racl_tf.settings import ADDED, paper_settings
@@ -136,3 +142,57 @@ def test_code_is_not_taken_from_a_folder(tmp_path: pathlib.Path) -> None:
     config = paper_settings()
     take_over_settings(config, str(tmp_path), ("search",))
     assert (config.seed, config.callbacks) == (7, "")
+
+
+def _write_photos(root: pathlib.Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (2, 3, 4, 4), np.uint8)
+    for name, images in zip(("cat", "dog"), pixels, strict=True):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(root / name / f"{number}.bmp")
+
+
+def _write_archive(path: pathlib.Path, seed: int) -> None:
+    np.savez(path, x=np.random.default_rng(seed).integers(0, 256, (9, 4, 4, 1), np.uint8), y=np.arange(9) % 2)
+
+
+@pytest.mark.parametrize(("name", "write"), [("photos", _write_photos), ("set.npz", _write_archive)])
+def test_data_that_were_replaced_under_one_name_are_refused(
+    tmp_path: pathlib.Path, name: str, write: Callable[[pathlib.Path, int], None]
+) -> None:
+    """Of the same names and sizes; written again as they were, they are the same."""
+    config = paper_settings()
+    config.data.name = str(tmp_path / name)
+    write(tmp_path / name, 0)
+    folder = StepFolder(str(tmp_path / "run"), "search", config, ("search",)).begin()
+    (folder / "history.csv").write_text("epoch")
+    write(tmp_path / name, 0)
+    StepFolder(str(tmp_path / "run"), "search", config, ("search",)).begin()
+    write(tmp_path / name, 1)
+    with pytest.raises(UsageError, match=r"The data in .* are not those that .*search' was begun with\. Put those"):
+        StepFolder(str(tmp_path / "run"), "search", config, ("search",)).begin()
+    (folder / "data.json").unlink()
+    assert StepFolder(str(tmp_path / "run"), "search", config, ("search",)).begin() == folder, "as of earlier versions"
+
+
+def test_a_digest_of_a_folder_is_of_its_images_and_of_a_large_one_of_some(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_photos(tmp_path, 0)
+    before = content_digest(str(tmp_path))
+    (tmp_path / "cat" / "notes.txt").write_text("none")
+    assert content_digest(str(tmp_path)) == before
+    (tmp_path / "cat" / "0.bmp").rename(tmp_path / "cat" / "9.bmp")
+    assert content_digest(str(tmp_path)) != before
+    assert content_digest("digits") is None
+    read: list[str] = []
+
+    def noted(path: pathlib.Path, mode: str) -> IO[bytes]:
+        read.append(path.name)
+        return path.open("rb")
+
+    monkeypatch.setattr(datasets, "_MOST_READ", 3 * (tmp_path / "cat" / "9.bmp").stat().st_size)
+    monkeypatch.setattr(datasets, "open", noted, raising=False)
+    (tmp_path / "cat" / "9.bmp").rename(tmp_path / "cat" / "7.bmp")
+    content_digest(str(tmp_path))
+    assert read == ["1.bmp", "7.bmp", "1.bmp"], "every second of six"
