@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
+from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
@@ -387,10 +388,9 @@ class RACLSearch(CheckedModel):
         """Returns the images as the attack leaves them at a draw, or as they are."""
         if self.attack is None:
             return images
-        context = tf.distribute.get_replica_context()
-        seed = fold(self.seed, f"search/attack/{stream}", self.steps, context.replica_id_in_sync_group)
+        seed = fold(self.seed, f"search/attack/{stream}", self.steps, 0)
         alpha, beta = tf.stop_gradient(alpha), tf.stop_gradient(beta)
-        seeds = image_seeds(seed, tf.range(tf.shape(images)[0]))
+        seeds = image_seeds(seed, places_in_batch(tf.shape(images)[0])[0])
         return self.attack.perturb(lambda x: self.supernet(x, alpha, beta, training=False), images, labels, seeds)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.distribution import all_reduce
+
 Objective = Callable[[], tuple[tf.Tensor, Any]]
 """Returns a scalar loss, and whatever else is to be known of its computation."""
 
@@ -31,7 +33,7 @@ def share_of_batch(loss: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas == 1:
         return loss
-    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, loss.dtype))
+    total = all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(count, loss.dtype))
     return tf.math.multiply_no_nan(loss, replicas * tf.cast(count, loss.dtype) / total)
 
 
@@ -59,8 +61,7 @@ def descend(
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1:
-        context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
+        gradients = all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
     if clip_norm is not None:
         factor = clip_norm / tf.maximum(tf.linalg.global_norm(gradients), clip_norm)
         gradients = [factor * gradient for gradient in gradients]
