@@ -42,6 +42,11 @@ class Interruption:
         """The exit status of the signal that has come."""
         return STATUSES["SIGINT" if self.signal is None else self.signal.name]
 
+    def pass_on(self) -> None:
+        """Notes that another process of the run was asked to end, as if this one had been."""
+        if self.signal is None:
+            self.signal = signal.SIGTERM
+
     def hold(self) -> None:
         """Makes signals wait for `raise_if_requested`."""
         self._is_held = True

@@ -13,6 +13,9 @@ from ml_collections.config_dict import placeholder
 
 from racl_tf.errors import UsageError, shortened, unknown
 
+#: What computes: see `racl_tf.distribution.make_strategy`.
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+
 
 def paper_settings() -> ConfigDict:
     """Returns the settings of the paper for CIFAR-10 (Section 3.1; where it is silent, PC-DARTS's).
@@ -25,6 +28,7 @@ def paper_settings() -> ConfigDict:
     config.seed = 0  # everything random is folded from it
     config.deterministic = False  # whether TensorFlow may use only operations that round the same each time, but slower
     config.mixed_precision = False  # compute in bfloat16; weights, statistics and losses stay float32
+    config.strategy = "auto"  # or one_device, mirrored, multi_worker, tpu: the devices (racl_tf.distribution)
     config.callbacks = ""  # module:function that makes Keras callbacks of the settings, for searches and trainings
 
     config.checkpoint = ConfigDict()
@@ -197,6 +201,8 @@ def check_settings(config: ConfigDict, prefix: str = "") -> None:
             if isinstance(part, ConfigDict):
                 check_settings(part, f"{prefix}{name}.")
         return
+    if config.strategy not in STRATEGIES:
+        raise unknown("strategy", config.strategy, STRATEGIES)
     if math.isnan(config.attack.eps):
         raise UsageError(
             f"No radius is usual on {config.data.name!r} in the norm {config.attack.norm!r}. Give one: --eps=0.5."

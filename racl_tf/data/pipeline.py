@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from racl_tf.data.augmentation import NO_AUGMENTATION, PARAMETERS, Augmentation, augment
 from racl_tf.data.image_set import PIXEL_SCALE, ImageSet, aligned, is_aligned
+from racl_tf.distribution import ALL, Share
 from racl_tf.errors import UsageError
 from racl_tf.seeding import derive, fold
 
@@ -34,6 +35,7 @@ def batches(
     shuffle: bool = True,
     first_epoch: int = 0,
     first_step: int = 0,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """Returns an endless stream of batches: x float32 in [0, 1] of shape (B, H, W, C) and y int32 of shape (B,).
 
@@ -48,12 +50,13 @@ def batches(
         shuffle: whether each epoch has its own order; otherwise that of `data`.
         first_epoch: the epoch to start with.
         first_step: the step of that epoch to start with.
+        share: the parts of each batch that are returned, one after the other in its place.
 
     Raises:
         UsageError: `batch_size` is not in 1..N.
     """
     first = first_epoch * steps_per_epoch(data, batch_size) + first_step
-    return _stream(data, batch_size, seed, augmentation or NO_AUGMENTATION, shuffle, first)
+    return _stream(data, batch_size, seed, augmentation or NO_AUGMENTATION, shuffle, first, share)
 
 
 def search_batches(
@@ -65,6 +68,7 @@ def search_batches(
     augmentation: Augmentation | None = None,
     first_epoch: int = 0,
     first_step: int = 0,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """Returns an endless stream of ((x_w, y_w), (x_a, y_a)), shuffled independently.
 
@@ -79,6 +83,7 @@ def search_batches(
         augmentation: likewise.
         first_epoch: likewise.
         first_step: likewise.
+        share: likewise.
 
     Raises:
         UsageError: a set has fewer images than one batch.
@@ -86,14 +91,37 @@ def search_batches(
     first = first_epoch * steps_per_epoch(weights, batch_size) + first_step
     return tf.data.Dataset.zip(
         tuple(
-            _stream(data, batch_size, derive(seed, f"data/{role}"), augmentation or NO_AUGMENTATION, True, first)
+            _stream(data, batch_size, derive(seed, f"data/{role}"), augmentation or NO_AUGMENTATION, True, first, share)
             for role, data in (("weights", weights), ("architecture", architecture))
         )
     )
 
 
+def validation_batches(data: ImageSet, batch_size: int, *, share: Share = ALL) -> tf.data.Dataset:
+    """Returns the batches of one pass in the order of `data`, as `batches` has them but for a last one of fewer images.
+
+    Arguments:
+        data: the images.
+        batch_size: the images of one batch, over all replicas.
+        share: the parts of each batch that are returned, one after the other in its place. Those of the last one may
+            have fewer images, or none, since all replicas take as many steps.
+    """
+    whole = tf.data.Dataset.from_tensor_slices((data.images(), data.y)).batch(batch_size)
+    if share == ALL:
+        return whole
+    size, (first, taken, _) = batch_size // share.parts, share
+
+    def part(number: tf.Tensor | int, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        return tuple(values[number * size : (number + 1) * size] for values in batch)
+
+    if taken == 1:
+        return whole.map(lambda *batch: part(first, batch))
+    numbers = tf.data.Dataset.range(first, first + taken)
+    return whole.flat_map(lambda *batch: numbers.map(lambda number: part(number, batch)))
+
+
 def _stream(
-    data: ImageSet, batch_size: int, seed: int, augmentation: Augmentation, shuffle: bool, first_step: int
+    data: ImageSet, batch_size: int, seed: int, augmentation: Augmentation, shuffle: bool, first_step: int, share: Share
 ) -> tf.data.Dataset:
     count, steps = len(data), steps_per_epoch(data, batch_size)
     with tf.init_scope(), tf.device("CPU"):  # captured from outside of any graph, whose constants end at 2 GB
@@ -104,7 +132,8 @@ def _stream(
         if shuffle:
             order = tf.random.experimental.stateless_shuffle(order, fold(seed, "data/order", epoch))
         parameters = tf.random.stateless_uniform([count, PARAMETERS], fold(seed, "data/augmentation", epoch))
-        chosen = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        chosen = tf.reshape(order[: steps * batch_size], [steps, share.parts, batch_size // share.parts])
+        chosen = tf.reshape(chosen[:, share.first : share.first + share.taken], [-1, batch_size // share.parts])
         return tf.data.Dataset.from_tensor_slices((chosen, tf.gather(parameters, chosen)))
 
     def load(chosen: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -114,7 +143,7 @@ def _stream(
         return augment(x, parameters, augmentation), tf.gather(labels, chosen)
 
     first_epoch, skipped = divmod(first_step, steps)
-    plans = tf.data.Dataset.counter(first_epoch).flat_map(plan).skip(skipped)
+    plans = tf.data.Dataset.counter(first_epoch).flat_map(plan).skip(skipped * share.taken)
     stream = plans.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     options = tf.data.Options()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.attack_loop import NOT_FOUND, Outcome
 from racl_tf.evaluation.results import AttackOutcomes, Evaluation, Plan
@@ -44,6 +45,12 @@ class EvaluationProgress:
         }
         if path is not None:
             self._restore(path)
+        found = np.stack([array for outcomes in self._outcomes.values() for array in outcomes] or [np.zeros(0)])
+        if not np.array_equal(WORKERS.sum(found), WORKERS.count * found):
+            raise UsageError(
+                f"The {WORKERS.count} processes of this evaluation do not find the same outcomes in {path}. Give "
+                "--workdir a folder that all of them share."
+            )
 
     def passed(self, name: str) -> np.ndarray:
         """Returns for each image how many runs of the attacks of one name it has withstood so far, int32 (N,)."""
@@ -59,9 +66,23 @@ class EvaluationProgress:
         steps[outcome.image] = outcome.steps
         passed[outcome.image] += outcome.steps == NOT_FOUND
 
+    def combine(self, name: str, before: AttackOutcomes) -> None:
+        """Adds what the other processes of the run have noted of an attack, each of images of its own.
+
+        Arguments:
+            name: of the attack.
+            before: copies of what all processes had noted of it when they began.
+        """
+        for now, then in zip(self._outcomes[name], before, strict=True):
+            now[:] = then + WORKERS.sum(now - then)
+
+    def copy(self, name: str) -> AttackOutcomes:
+        """Returns what has been noted of an attack so far."""
+        return AttackOutcomes(*map(np.copy, self._outcomes[name]))
+
     def save(self) -> None:
         """Writes the outcome of every image to the file, atomically; nothing if there is none."""
-        if self._path is not None:
+        if self._path is not None and WORKERS.is_chief:
             arrays = {**self._images, "model": np.array(self._task.digest)}
             for name, outcomes in self._outcomes.items():
                 arrays |= outcomes.to_arrays(name)
@@ -69,7 +90,7 @@ class EvaluationProgress:
 
     def finish(self) -> Evaluation:
         """Returns the evaluation, which does not change with what is recorded here later."""
-        outcomes = {name: AttackOutcomes(*map(np.copy, arrays)) for name, arrays in self._outcomes.items()}
+        outcomes = {name: self.copy(name) for name in self._outcomes}
         task = self._task
         return Evaluation(task.labels, task.predictions, task.classes, outcomes, self.attacks, self.seed)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from racl_tf import file_names
 from racl_tf.attacks import Attack, Classifier, standard_suite
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.attack_loop import run_attack
 from racl_tf.evaluation.progress import EvaluationProgress
@@ -48,6 +50,7 @@ def evaluate(
     (as `autoattack` returns) are an ensemble: each is made on what is robust to those before it.
 
     An image's noise depends on `seed` and its place in `data` alone, so the batch size changes nothing but the speed.
+    Several processes (`racl_tf.distribution`) attack different images, and all return the outcomes of all.
 
     Arguments:
         model: a Keras model from images in [0, 1] to logits, or a `Classifier`, which takes other ranges,
@@ -71,6 +74,8 @@ def evaluate(
     plans = {name: attack if isinstance(attack, tuple) else (attack,) for name, attack in attacks.items()}
     _check_attacks(plans)
     task = prepare_task(model, data, batch_size=batch_size)
+    # On another machine another class may lead by rounding: what is attacked is what the chief says.
+    task = replace(task, ranked=WORKERS.sum(task.ranked * WORKERS.is_chief).astype(np.int32))
     for attack in itertools.chain(*plans.values()):
         attack.check_classes(task.classes)
     state = EvaluationProgress(
@@ -106,7 +111,8 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
     with tqdm(total=total, desc=name, unit="step", unit_scale=True, disable=not progress) as bar:
         for attack, (first, end) in zip(plan, itertools.pairwise(np.cumsum([0, *runs])), strict=True):
             passed = state.passed(name)
-            rows = np.flatnonzero(state.is_robust(name) & (passed < end))
+            rows, before = np.flatnonzero(state.is_robust(name) & (passed < end)), state.copy(name)
+            rows = rows[WORKERS.index :: WORKERS.count]
             pending = zip(rows.tolist(), (passed[rows] - first).tolist(), strict=True)
             for outcomes, moving in run_attack(task, attack, pending, seed=state.seed):
                 for outcome in outcomes:
@@ -117,6 +123,7 @@ def _attack(task: EvaluationTask, state: EvaluationProgress, name: str, *, progr
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     state.save()
                     saved = time.monotonic()
+            state.combine(name, before)
     if no_outputs:
         _LOGGER.warning(
             "%s: %d images fell because the model's outputs for them are not finite (NaN or infinite). They count as "

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from racl_tf.distribution import all_reduce
+
 MOMENTUM = 0.9
 EPSILON = 1e-5
 Affine = bool | Literal["fixed"]
@@ -139,7 +141,7 @@ def _normalize_over_replicas(
     context = tf.distribute.get_replica_context()
 
     def over_replicas(value: tf.Tensor) -> tf.Tensor:  # few of them: tracing each takes as long as the graph is large
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, value) if context is not None else value
+        return all_reduce(tf.distribute.ReduceOp.SUM, value) if context is not None else value
 
     images = tf.cast(inputs, tf.float32)
     pixels = tf.cast(tf.size(inputs[..., 0]), tf.float32)  # of unlike parts of the last batch

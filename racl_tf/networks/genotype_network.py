@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError
 from racl_tf.image_spec import ImageSpec
 from racl_tf.layers.batch_norm import BatchNorm
@@ -110,11 +111,11 @@ class GenotypeNetwork(CellNetwork):
 
     def _draw_kept_paths(self, batch: tf.Tensor) -> list[tf.Tensor]:
         edges = max(len(cell.edges) for cell in self.cells)
-        context = tf.distribute.get_replica_context()
-        replica = 0 if context is None else context.replica_id_in_sync_group
-        seed = fold(self.seed, "drop_path", self.training_calls, replica)
+        seed = fold(self.seed, "drop_path", self.training_calls, 0)
         self.training_calls.assign_add(1)
-        uniforms = tf.random.stateless_uniform([edges, len(self.cells), batch, 1, 1, 1], seed)
+        places, size = places_in_batch(batch)
+        uniforms = tf.random.stateless_uniform([edges, len(self.cells), size, 1, 1, 1], seed)
+        uniforms = tf.gather(uniforms, places, axis=2)
         probability = self.drop_path * (self.drop_path_share if self.drop_path_ramp else 1.0)
         return tf.unstack(tf.where(uniforms < probability, 0.0, 1 / (1 - probability)))
 

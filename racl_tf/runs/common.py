@@ -3,16 +3,20 @@
 import datetime
 import functools
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset
+from racl_tf.distribution import WORKERS, make_strategy, naming_lost_workers
 from racl_tf.tables import format_radius
 from racl_tf.training.checkpoints import Position
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -87,11 +91,21 @@ def augmentation(config: ConfigDict) -> Augmentation:
     )
 
 
-@functools.cache  # a second MirroredStrategy would reuse the first one's collective keys
-def strategy() -> tf.distribute.Strategy:
-    """Returns the strategy of all GPUs if there are several, else the default one."""
-    several = len(tf.config.list_logical_devices("GPU")) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+def distributed(run: Callable[Concatenate[ConfigDict, P], R]) -> Callable[Concatenate[ConfigDict, P], R]:
+    """Returns a step of a run that begins on the configured devices and ends when all processes have ended it.
+
+    The strategy is made first, since that of several processes has to come before any other operation.
+    """
+
+    @functools.wraps(run)
+    def together(config: ConfigDict, *args: P.args, **kwargs: P.kwargs) -> R:
+        make_strategy(config.strategy)
+        with naming_lost_workers():
+            result = run(config, *args, **kwargs)
+            WORKERS.wait()
+        return result
+
+    return together
 
 
 def sgd(settings: ConfigDict, total_steps: int, milestones: Sequence[int] = ()) -> keras.optimizers.SGD:

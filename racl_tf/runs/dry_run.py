@@ -20,11 +20,12 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf.data import Dataset, batches, hold_out, search_batches, split_halves, steps_per_epoch
+from racl_tf.distribution import make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.memory import machine_memory, process_memory
 from racl_tf.networks.supernet import Supernet
 from racl_tf.result import Result
-from racl_tf.runs.common import augmentation, load_data, strategy
+from racl_tf.runs.common import augmentation, load_data
 from racl_tf.runs.search import make_search
 from racl_tf.runs.train import make_trainer, network_to_train
 from racl_tf.search.modes import search_mode
@@ -99,7 +100,7 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
     """Measures a few steps of each phase of a search.
 
     Raises:
-        UsageError: cells are drawn at random, or the batch does not fit into memory.
+        UsageError: cells are drawn at random, the batch does not fit into memory, or several processes are configured.
     """
     del workdir
     settings = config.search
@@ -108,7 +109,7 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
     dataset = load_data(config)
     halves = split_halves(dataset.train, seed=derive(config.seed, "halves"))
     per_epoch = steps_per_epoch(halves[0], settings.batch_size)
-    with strategy().scope():
+    with _strategy(config).scope():
         model = make_search(config, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
@@ -147,7 +148,8 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
     """Measures a few steps and validation batches of a training.
 
     Raises:
-        UsageError: there is no genotype to train yet, or the batch does not fit into memory.
+        UsageError: there is no genotype to train yet, the batch does not fit into memory, or several processes are
+            configured.
     """
     settings, dataset = config.train, load_data(config)
     network = network_to_train(config, workdir)
@@ -155,7 +157,7 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
     if settings.held_out:
         images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
     per_epoch = steps_per_epoch(images, settings.batch_size)
-    with strategy().scope():
+    with _strategy(config).scope():
         trainer = make_trainer(config, network, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
@@ -184,6 +186,15 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
         epochs=settings.epochs,
         networks=1,
     )
+
+
+def _strategy(config: ConfigDict) -> tf.distribute.Strategy:
+    if config.strategy == "multi_worker":
+        raise UsageError(
+            "A dry run measures what one process takes. Received: strategy=multi_worker. Leave it out, and give the "
+            "batch size that is left to each process."
+        )
+    return make_strategy(config.strategy)
 
 
 def multiply_adds(network: keras.Model, dataset: Dataset) -> int:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from racl_tf import file_names
 from racl_tf.attacks import Classifier, make_attack
 from racl_tf.data import ImageSet
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import (
     CorruptedImages,
@@ -31,12 +32,13 @@ from racl_tf.evaluation import (
 from racl_tf.evaluation.chance import chance_warning
 from racl_tf.evaluation.results import WORST_CASE
 from racl_tf.files import as_path, damaged, read_json, write_json, write_table
-from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, provenance
+from racl_tf.runs.common import bars_are_shown, describe_threat, distributed, load_data, provenance
 from racl_tf.runs.folder import StepFolder, network_path, one_writer
 
 _LOGGER = logging.getLogger(__name__)
 
 
+@distributed
 @one_writer
 def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, MaskingReport | None]:
     """Attacks a model on the test set and looks for signs of gradient masking.
@@ -59,7 +61,11 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         attack.check_classes(classes)
     folder, attacked = step.begin(), settings.model or f"{file_names.TRAIN}/{file_names.BEST_NETWORK}"
     announce("Evaluation", attacked, model, config, test, ", ".join(attacks))
-    options = {"batch_size": settings.batch_size, "seed": config.seed, "progress": bars_are_shown()}
+    options = {
+        "batch_size": settings.batch_size,
+        "seed": config.seed,
+        "progress": bars_are_shown() and WORKERS.is_chief,
+    }
     evaluation = evaluate(model, test, attacks, folder=folder, **options)
     results, masking, digest = folder / file_names.RESULTS, None, model.digest(test.images([0]))
     found = _found_before(results) if results.exists() else _Found("", None, None)
@@ -72,6 +78,8 @@ def run_evaluation(config: ConfigDict, workdir: str) -> tuple[Evaluation, Maskin
         masking = check_for_masking(
             model, test, eps=threat.eps, norm=threat.norm, images=settings.check_images, **options
         )
+    if not WORKERS.is_chief:
+        return evaluation, masking
     corruptions = found.corruptions if found.digest == digest else None
     if corrupted is not None and corruptions is None:
         _LOGGER.info("Corruptions: %s; %d images of each.", ", ".join(corrupted.images), len(corrupted.labels))

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.data.datasets import content_digest
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 from racl_tf.files import as_path, as_tensorflow_path, damaged, read_json, write_json
 from racl_tf.folder_lock import LOCK, WRITER, FolderLock
@@ -50,11 +51,13 @@ class StepFolder:
 
         The lock is held until the function that is decorated with `one_writer` ends. The run's config.json is written
         as long as no step of it holds more. Called when all that a user can get wrong has been looked at, so that a
-        mistake leaves no folder behind.
+        mistake leaves no folder behind. Of several processes of the run the chief alone locks and writes.
 
         Raises:
             UsageError: the folder cannot be written, another process writes it, or it was begun with other data.
         """
+        if not WORKERS.is_chief:
+            return self.path
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self.path not in _HELD:
@@ -65,7 +68,7 @@ class StepFolder:
             if not _is_used(self.path):
                 if not any(_is_used(path.parent) for path in self.path.parent.glob(f"*/{file_names.CONFIG}")):
                     write_json(self.path.parent / file_names.CONFIG, self._run_settings)
-                write_json(self.path / file_names.VERSIONS, run_versions())
+                write_json(self.path / file_names.VERSIONS, self._versions())
                 write_json(self.path / file_names.DATA, {"content": content_digest(self._settings["data"]["name"])})
                 write_json(self.path / file_names.CONFIG, self._settings)
             else:
@@ -87,10 +90,13 @@ class StepFolder:
                 "another --workdir for these."
             )
 
+    def _versions(self) -> dict[str, str]:
+        return run_versions() | {"strategy": self._run_settings["strategy"]}
+
     def _compare_versions(self) -> None:
         """Says what else the folder was begun by: it goes on, but may not end as it would have there."""
         path = self.path / file_names.VERSIONS
-        before, now = (read_json(path) if path.exists() else {}), run_versions()
+        before, now = (read_json(path) if path.exists() else {}), self._versions()
         if changed := changed_versions(before, now):
             _LOGGER.warning("%s was begun elsewhere: %s. Figures may differ a little.", self.path, "; ".join(changed))
 
@@ -139,7 +145,7 @@ def one_writer(run: Callable[P, R]) -> Callable[P, R]:
 _ADDED = json.loads(json.dumps(dict(ADDED)))  # as a file has them, where tuples are lists
 
 
-_NEVER = ("callbacks",)  # are taken from a folder, which may be another's: they name code that is run
+_NEVER = ("callbacks", "strategy")  # are taken from a folder: code that is run, and the devices of another machine
 _BEGUN = {file_names.CONFIG, file_names.VERSIONS, file_names.DATA, file_names.EVENTS, LOCK, WRITER}
 
 

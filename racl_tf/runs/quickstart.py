@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from racl_tf.distribution import WORKERS
 from racl_tf.evaluation import Evaluation, MaskingReport
 from racl_tf.runs.evaluate import run_evaluation
 from racl_tf.runs.export import Exported, run_export
@@ -41,4 +42,4 @@ def run_quickstart(config: ConfigDict, workdir: str) -> Quickstart:
     genotype = run_search(config, workdir)
     run_training(config, workdir)
     evaluation, masking = run_evaluation(config, workdir)
-    return Quickstart(genotype, evaluation, masking, run_export(config, workdir))
+    return Quickstart(genotype, evaluation, masking, run_export(config, workdir) if WORKERS.is_chief else {})

@@ -18,12 +18,13 @@ from racl_tf.data import (
     steps_per_epoch,
 )
 from racl_tf.data.image_set import ImageSet
+from racl_tf.distribution import WORKERS, make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.files import read_table
 from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
-from racl_tf.runs.common import augmentation, describe_images, goes_on, load_data, set_precision, sgd, strategy
+from racl_tf.runs.common import augmentation, describe_images, distributed, goes_on, load_data, set_precision, sgd
 from racl_tf.runs.events import SearchEvents
 from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.own_callbacks import load_callbacks
@@ -43,6 +44,7 @@ _IMAGES = 12  # on which the gains of operations are measured
 _LOGGER = logging.getLogger(__name__)
 
 
+@distributed
 @one_writer
 def run_search(config: ConfigDict, workdir: str) -> Genotype:
     """Searches a genotype and writes it to `workdir/search`: genotype.json and .png, histories, checkpoints."""
@@ -54,15 +56,17 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     settings, name = config.search, f"{config.data.name}, seed {config.seed}"
     if search_mode(settings.mode).architecture is None:
         genotype = random_genotype(derive(config.seed, "random cells"), name=name)
+        if not WORKERS.is_chief:
+            return genotype
         draw_genotype(genotype, step.begin() / file_names.GENOTYPE_PICTURE)
         genotype.save(result)
         return genotype
     dataset = load_data(config)
     weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
-    steps = steps_per_epoch(weights, settings.batch_size)
-    with strategy().scope():
+    steps, share = steps_per_epoch(weights, settings.batch_size), WORKERS.share(settings.batch_size)
+    with make_strategy(config.strategy).scope():
         model = make_search(config, dataset, steps * settings.epochs)
-        own_callbacks = load_callbacks(config)
+        own_callbacks = load_callbacks(config) if WORKERS.is_chief else []
         folder = step.begin()
         records = [
             ArchitectureLog(folder / file_names.ARCHITECTURE),
@@ -96,25 +100,28 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
             augmentation=augmentation(config),
             first_epoch=position.epoch,
             first_step=position.step,
+            share=share,
         )
 
+    updates = [WarmUp(settings.warmup_epochs), callbacks.StopOnDivergence()]
+    reports = [
+        *records,
+        SearchEvents(folder / file_names.EVENTS, config),
+        callbacks.Progress(settings.epochs, steps, "search"),
+        *own_callbacks,
+    ]
     checkpoints.fit(
         stream,
         epochs=settings.epochs,
         steps=steps,
-        callbacks=[
-            WarmUp(settings.warmup_epochs),
-            callbacks.StopOnDivergence(),
-            *records,
-            SearchEvents(folder / file_names.EVENTS, config),
-            callbacks.Progress(settings.epochs, steps, "search"),
-            *own_callbacks,
-        ],
+        callbacks=[*updates, *reports] if WORKERS.is_chief else updates,
     )
+    genotype = model.genotype(name)
+    if not WORKERS.is_chief:
+        return genotype
     summary = summarize(model, folder, architecture)
     _LOGGER.log(logging.WARNING if summary.doubts else logging.INFO, "%s", str(summary).strip())
     summary.save(folder / file_names.SUMMARY)
-    genotype = model.genotype(name)
     draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
     plot_search(
         folder / file_names.HISTORY,
@@ -144,7 +151,7 @@ def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> Sea
         gains = compare_norms_with_gains(search.norms.measure(keep=False), found, images=len(shown))
     return SearchSummary(
         statistics={name: value for name, value in entries[-1].items() if isinstance(value, float)},
-        steps=int(search.architecture_optimizer.iterations),
+        steps=int(search.architecture_optimizer.iterations.numpy()),
         constraint=constraint,
         kept=choices_kept(search.genotype(), Genotype.from_text(earlier["genotype"])),
         epochs=entries[-1]["epoch"] - earlier["epoch"],

@@ -15,7 +15,9 @@ from racl_tf.data import (
     hold_out,
     steps_per_epoch,
 )
+from racl_tf.data.pipeline import validation_batches
 from racl_tf.defences import make_defence
+from racl_tf.distribution import WORKERS, make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.chance import chance_level
 from racl_tf.files import as_path, write_json
@@ -29,11 +31,11 @@ from racl_tf.runs.common import (
     augmentation,
     describe_images,
     describe_threat,
+    distributed,
     goes_on,
     load_data,
     set_precision,
     sgd,
-    strategy,
 )
 from racl_tf.runs.events import Events
 from racl_tf.runs.folder import StepFolder, one_writer
@@ -47,6 +49,7 @@ from racl_tf.training.checkpoints import Checkpoints, Position
 _LOGGER = logging.getLogger(__name__)
 
 
+@distributed
 @one_writer
 def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     """Trains the searched (or configured) network under a defence and returns the path of the best checkpoint.
@@ -67,23 +70,24 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         _LOGGER.info("The training in %s is finished.", step.path)
         return best
     settings, dataset = config.train, load_data(config)
-    images, validation = dataset.train, None
+    images, validation, share = dataset.train, None, WORKERS.share(settings.batch_size)
     if settings.held_out:
         images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
-        validation = tf.data.Dataset.from_tensor_slices((held_out.images(), held_out.y)).batch(settings.batch_size)
+        validation = WORKERS.distribute(lambda: validation_batches(held_out, settings.batch_size, share=share))
     steps = steps_per_epoch(images, settings.batch_size)
-    with strategy().scope():
+    with make_strategy(config.strategy).scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         if settings.initial:
             start_from(trainer.network, settings.initial)
-        own_callbacks = load_callbacks(config)
+        own_callbacks = load_callbacks(config) if WORKERS.is_chief else []
         folder = step.begin()
         history_file = callbacks.HistoryFile(folder / file_names.HISTORY)
         checkpoints = Checkpoints(
             trainer, folder / file_names.CHECKPOINTS, minutes=config.checkpoint.minutes, records=[history_file]
         )
         position = checkpoints.restore()
-    if genotype := getattr(trainer.network, "genotype", None):
+    genotype = getattr(trainer.network, "genotype", None)
+    if genotype and WORKERS.is_chief:
         genotype.save(used)
     held = len(dataset.train) - len(images)
     chance, monitor = 0.0, None
@@ -111,23 +115,29 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             augmentation=augmentation(config),
             first_epoch=position.epoch,
             first_step=position.step,
+            share=share,
         )
 
+    updates = [
+        callbacks.StopOnDivergence(),
+        callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
+    ]
+    reports = [
+        callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
+        history_file,
+        Events(folder / file_names.EVENTS, config, ("attack", "train")),
+        callbacks.Progress(settings.epochs, steps, "training"),
+        *own_callbacks,
+    ]
     checkpoints.fit(
         stream,
         epochs=settings.epochs,
         steps=steps,
         validation_data=validation,
-        callbacks=[
-            callbacks.StopOnDivergence(),
-            callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
-            callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
-            history_file,
-            Events(folder / file_names.EVENTS, config, ("attack", "train")),
-            callbacks.Progress(settings.epochs, steps, "training"),
-            *own_callbacks,
-        ],
+        callbacks=[*updates, *reports] if WORKERS.is_chief else updates,
     )
+    if not WORKERS.is_chief:
+        return best
     history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
     plot_training(history, folder / file_names.TRAIN_PICTURE)
     if monitor is None:

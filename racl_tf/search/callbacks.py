@@ -98,7 +98,7 @@ class StepFile(Record):
     path: pathlib.Path
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self.rows = finished_rows(self.path, epoch + 1)[: int(self.model.steps)]
+        self.rows = finished_rows(self.path, epoch + 1)[: int(self.model.steps.numpy())]
         self.epoch, self.first = epoch, sum(row["epoch"] == str(epoch + 1) for row in self.rows)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from racl_tf.attacks import GradientAttack, image_seeds
+from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError, check_positive, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
@@ -400,9 +401,8 @@ class RACLSearch(CheckedModel):
         """Returns the images and labels of a batch and, where images are attacked, a seed of each."""
         if self.attack is None:
             return batch
-        context = tf.distribute.get_replica_context()
-        seed = fold(self.seed, f"search/attack/{stream}", self.steps, context.replica_id_in_sync_group)
-        return (*batch, image_seeds(seed, tf.range(tf.shape(batch[0])[0])))
+        seed = fold(self.seed, f"search/attack/{stream}", self.steps, 0)
+        return (*batch, image_seeds(seed, places_in_batch(tf.shape(batch[0])[0])[0]))
 
     def _cross_entropy(self, stream: str, whole: tf.Tensor) -> Callable[..., tuple[tf.Tensor, Shown]]:
         """Returns CE of rows in training mode at this step's draw of a stream, to descend on and to show.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from racl_tf.attacks import GradientAttack, image_seeds
 from racl_tf.attacks.checks import check_outputs, check_single, check_takes_floats, probability_head
 from racl_tf.defences import AdversarialTraining, Defence
+from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError, check_positive
 from racl_tf.seeding import fold
 from racl_tf.training.checked_model import CheckedModel
@@ -119,8 +120,7 @@ class AdversarialTrainer(CheckedModel):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seeds = _seeds(fold(self.seed, "train/attack", self.steps, replica), images)
+        seeds = _seeds(fold(self.seed, "train/attack", self.steps, 0), images)
         variables, whole = self.network.trainable_variables, tf.shape(labels)[0]
 
         def objective(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -198,4 +198,4 @@ class AdversarialTrainer(CheckedModel):
 
 
 def _seeds(seed: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    return image_seeds(seed, tf.range(tf.shape(images)[0]))
+    return image_seeds(seed, places_in_batch(tf.shape(images)[0])[0])

@@ -2,13 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 
 _IMAGES, _LABELS = "Images to train on must lie in [0, 1]", "Labels must be classes from 0"
@@ -22,6 +23,39 @@ class CheckedModel(keras.Model):
     a `tf.data.Dataset` or a generator. `fit`, `evaluate`, `train_on_batch` and `test_on_batch` raise a `UsageError`
     before anything is learnt of what cannot be.
     """
+
+    train_function: Any
+    test_function: Any
+
+    def make_train_function(self, force: bool = False) -> None:
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            if WORKERS.count > 1:
+                self.train_function = self._together(self.train_step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            if WORKERS.count > 1:
+                self.test_function = self._together(self.test_step)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if WORKERS.count == 1:  # else Keras would reduce nested batches as one tensor, to build what is built already
+            super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _together(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+        """Returns a function that takes a step on all replicas of several processes and returns the first one's logs.
+
+        Those of all replicas are the same here. Keras would reduce them along an axis that scalars do not have.
+        """
+        strategy = self.distribute_strategy
+
+        @tf.function(autograph=False, jit_compile=self.jit_compile)
+        def on_all(batches: Iterator[Any]) -> dict[str, tf.Tensor]:
+            logs = strategy.run(step, (next(batches),))
+            return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
+
+        return on_all
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         if isinstance(x, tf.data.Dataset):

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError, reason_of
 from racl_tf.files import load_arrays, sync, write_text
 from racl_tf.interruption import INTERRUPTION
@@ -64,6 +65,8 @@ class Checkpoints(keras.callbacks.Callback):
     written, and the SHA-256 digests of all of these. The last `KEPT` are kept. When a signal asks the program to end,
     the state is saved after the step that runs, and KeyboardInterrupt is raised.
 
+    Of several processes (`racl_tf.distribution`) the chief writes, all read, and all end when one is asked to.
+
     Arguments:
         model: compiled.
         directory: of the states.
@@ -91,8 +94,18 @@ class Checkpoints(keras.callbacks.Callback):
         and their files are as they were then.
 
         Raises:
-            UsageError: there are states but none is whole, or there are none although more than an epoch was recorded.
+            UsageError: there are states but none is whole, there are none although more than an epoch was recorded, or
+                several processes do not find the same one.
         """
+        position = self._restore_newest()
+        if not np.array_equal(WORKERS.sum(position), WORKERS.count * np.array(position)):
+            raise UsageError(
+                f"The {WORKERS.count} processes of this run do not find the same state in {str(self.directory)!r}. "
+                "Give --workdir a folder that all of them share."
+            )
+        return position
+
+    def _restore_newest(self) -> Position:
         reasons = []
         for name, restore in self._candidates():
             try:
@@ -140,7 +153,7 @@ class Checkpoints(keras.callbacks.Callback):
             while self.position.epoch < epochs:
                 epoch, step = self.position
                 self._owner.fit(
-                    stream(self.position),
+                    WORKERS.distribute(functools.partial(stream, self.position)),
                     initial_epoch=epoch,
                     epochs=epoch + 1 if step else epochs,
                     steps_per_epoch=steps - step,
@@ -166,20 +179,34 @@ class Checkpoints(keras.callbacks.Callback):
         self.position = self.position._replace(step=self.position.step + 1)
         if self.position.step == self._steps:
             return  # the epoch's end saves, when it has been validated
-        if INTERRUPTION.requested or time.monotonic() - self._saved >= 60 * self.minutes:
+        is_due = self._agree(WORKERS.is_chief and time.monotonic() - self._saved >= 60 * self.minutes)
+        if INTERRUPTION.requested or is_due:
             self.save()
         INTERRUPTION.raise_if_requested()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._agree()
         INTERRUPTION.raise_if_requested()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.position = Position(epoch + 1)
+        self._owner.stop_training = self._agree(self._owner.stop_training)
         self.save()
         INTERRUPTION.raise_if_requested()
 
+    def _agree(self, wish: bool = False) -> bool:
+        """Returns whether one of the processes wishes something; all learn of a request to end that one has got."""
+        wished, requested = WORKERS.sum([wish, INTERRUPTION.requested])
+        if requested:
+            INTERRUPTION.pass_on()
+        return bool(wished)
+
     def save(self) -> None:
         """Saves the state; the oldest beyond `KEPT` is removed when that is done."""
+        arrays = {f"{index:05d}": value.numpy() for index, value in enumerate(self._variables())}
+        means = [float(variable.numpy()) for variable in self._mean_variables()] if self.position.step else None
+        if not WORKERS.is_chief:  # which reads them all the same, since some are summed over all replicas
+            return
         for record in self.records:
             record.flush()
         state = self.directory / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}"
@@ -188,7 +215,7 @@ class Checkpoints(keras.callbacks.Callback):
         unfinished = self.directory / f".unfinished-{os.getpid()}"
         unfinished.mkdir(parents=True)
         try:
-            self._write(unfinished)
+            self._write(unfinished, arrays, means)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
@@ -199,16 +226,15 @@ class Checkpoints(keras.callbacks.Callback):
         self._remove_old()
         self._saved = time.monotonic()
 
-    def _write(self, unfinished: pathlib.Path) -> None:
+    def _write(self, unfinished: pathlib.Path, arrays: Mapping[str, np.ndarray], means: list[float] | None) -> None:
         with open(unfinished / _VARIABLES, "wb") as file:
-            arrays = {f"{index:05d}": value.numpy() for index, value in enumerate(self._variables())}
             np.savez(file, allow_pickle=False, **arrays)
         for record in self._record_paths():
             if record.exists():
                 shutil.copyfile(record, unfinished / record.name)
         content = {
             **self.position._asdict(),
-            "means": [float(variable.numpy()) for variable in self._mean_variables()] if self.position.step else None,
+            "means": means,
             "files": {path.name: _digest(path.read_bytes()) for path in sorted(unfinished.iterdir())},
         }
         text = json.dumps(content, indent=2)
@@ -269,6 +295,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _restore_records(self, files: Mapping[str, bytes] | None) -> None:
         """Makes the files of records what they were at the state, from its copies or by leaving out what came later."""
+        if not WORKERS.is_chief:
+            return
         for path in self._record_paths():
             if files is not None and path.name in files:
                 write_text(path, files[path.name].decode())

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from racl_tf.distribution import all_reduce
+
 Objective = Callable[[], tuple[tf.Tensor, Any]]
 """Returns a scalar loss, and whatever else is to be known of its computation."""
 
@@ -70,7 +72,7 @@ def share_of_batch(loss: tf.Tensor, count: tf.Tensor, whole: tf.Tensor) -> tf.Te
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     total = tf.cast(whole, loss.dtype)
     if replicas > 1:
-        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
+        total = all_reduce(tf.distribute.ReduceOp.SUM, total)
     return tf.math.multiply_no_nan(loss, replicas * tf.cast(count, loss.dtype) / total)
 
 
@@ -98,8 +100,7 @@ def descend(
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1:
-        context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
+        gradients = all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
     if clip_norm is not None:
         factor = clip_norm / tf.maximum(tf.linalg.global_norm(gradients), clip_norm)
         gradients = [factor * gradient for gradient in gradients]

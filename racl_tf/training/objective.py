@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from racl_tf.distribution import all_reduce
+
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns the mean cross-entropy of logits (batch, classes) and integer labels (batch,)."""
@@ -32,5 +34,5 @@ def results(means: dict[str, keras.metrics.Mean], *names: str) -> dict[str, tf.T
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return {name: means[name].result() for name in names}
     sums = [[tf.convert_to_tensor(variable) for variable in (means[name].total, means[name].count)] for name in names]
-    sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    sums = all_reduce(tf.distribute.ReduceOp.SUM, sums)
     return {name: tf.math.divide_no_nan(total, count) for name, (total, count) in zip(names, sums, strict=True)}

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import tensorflow as tf
 
 from racl_tf.data import Augmentation, ImageSet, augment, batches, search_batches, steps_per_epoch
 from racl_tf.data.image_set import aligned
-from racl_tf.data.pipeline import _shared
+from racl_tf.data.pipeline import _shared, validation_batches
+from racl_tf.distribution import ALL, Share
 from racl_tf.errors import UsageError
 from racl_tf.seeding import fold
 
@@ -45,6 +47,26 @@ def test_a_stream_from_a_later_epoch_continues_the_stream_from_the_start(epochs)
 
     steps = steps_per_epoch(noise(), 4)
     assert_same(first(stream(0), (epochs + 2) * steps)[epochs * steps :], first(stream(epochs), 2 * steps))
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_shares_side_by_side_are_the_whole_batches(taken) -> None:
+    """Of training, from within an epoch, and of a validation whose last batch has no image for the last parts."""
+    shares = [Share(start, taken, 4) for start in range(0, 4, taken)]
+
+    def stream(share):
+        return batches(noise(50), 8, seed=3, augmentation=AUGMENTATION, first_epoch=1, first_step=4, share=share)
+
+    def side_by_side(streams):
+        parts = [[*islice(zip(*[iter(each)] * taken, strict=True), 6)] for each in streams]
+        return [
+            tuple(np.concatenate(arrays) for arrays in zip(*itertools.chain(*step), strict=True))
+            for step in zip(*parts, strict=True)
+        ]
+
+    assert_same(side_by_side(map(stream, shares)), first(stream(ALL), 6))
+    validations = [validation_batches(noise(43), 8, share=share) for share in shares]
+    assert_same(side_by_side(validations), first(validation_batches(noise(43), 8), 6))
 
 
 def test_a_search_resumes_exactly_where_the_halves_differ_in_length() -> None:
