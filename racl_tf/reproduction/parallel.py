@@ -94,8 +94,10 @@ def in_processes(run: Callable[[ConfigDict, str], object], configs: Sequence[Con
         for worker in workers:
             worker.join()
     finally:
+        INTERRUPTION.stop_raising()  # or an interruption would come again while the first worker saves
         for worker in workers:
             worker.terminate()  # SIGTERM, by which it saves
+        for worker in workers:
             worker.join()
     failed = sum(worker.exitcode != 0 for worker in workers)
     if failed:

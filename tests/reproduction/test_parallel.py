@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import signal
+import threading
+import time
 from functools import partial
 
 import pytest
@@ -11,6 +14,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.errors import UsageError
 from racl_tf.folder_lock import FolderLock
+from racl_tf.interruption import INTERRUPTION
 from racl_tf.reproduction.parallel import Shard, in_processes
 from racl_tf.reproduction.runs import run_reproduction, shards
 from racl_tf.settings import DATASETS, SMOKE, paper_settings
@@ -68,6 +72,32 @@ def test_each_process_gets_its_share_and_its_threads(
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     threads = str(max(1, (os.cpu_count() or 1) // 2))
     assert written == {"1_2": threads} | ({} if fails else {"2_2": threads})
+
+
+def linger(config: ConfigDict, workdir: str) -> None:
+    """A process that takes longer to save than interruptions wait before they come again."""
+    path = pathlib.Path(workdir) / config.shard.replace("/", "_")
+    path.write_text("begun")
+    try:
+        time.sleep(120)
+    except KeyboardInterrupt:
+        INTERRUPTION.stop_raising()
+        time.sleep(2)
+        path.write_text("saved")
+        raise
+
+
+def test_an_interruption_reaches_every_process_and_waits_until_all_have_saved(tmp_path: pathlib.Path) -> None:
+    def interrupt() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    configs = shards(ConfigDict({"shard": ""}), 2)
+    threading.Thread(target=interrupt, daemon=True).start()
+    with INTERRUPTION.handling(), pytest.raises(KeyboardInterrupt):
+        in_processes(linger, configs, str(tmp_path))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1_2": "saved", "2_2": "saved"}
 
 
 def test_the_page_is_the_same(tmp_path: pathlib.Path) -> None:
