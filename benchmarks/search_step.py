@@ -15,13 +15,14 @@ flags.adopt_module_key_flags(sides)
 flags.DEFINE_multi_integer("batch", [32, 64], "The images of one batch; given several times, all are measured.")
 flags.DEFINE_integer("channels", 16, "C.")
 flags.DEFINE_integer("cells", 8, "L.")
+flags.DEFINE_boolean("recompute", False, "Compute our cells again in backward passes, for less memory.")
 PHASES = ("warm-up step", "step")
 
 
 def measure(report: Report) -> None:
     for batch in FLAGS.batch:
         case = {"subject": "search", "batch": batch, "channels": FLAGS.channels, "cells": FLAGS.cells}
-        workers = sides.start(report, ours=case)
+        workers = sides.start(report, ours=case | {"recompute": FLAGS.recompute}, theirs=case)
         for side, worker in workers.items():
             report.add(f"{side}, first calls of both phases, batch {batch}", [first_calls(worker)], "s")
         measures = {f"{side}, {phase}": worker.measure(phase) for side, worker in workers.items() for phase in PHASES}

@@ -31,8 +31,9 @@ def training_step(model: keras.Model, data: tf.data.Dataset) -> Callable[[], obj
     return lambda: function(batches)
 
 
-def make_search(channels: int, cells: int, *, constrained: bool = True) -> RACLSearch:
+def make_search(channels: int, cells: int, *, constrained: bool = True, recompute: bool = False) -> RACLSearch:
     supernet = Supernet(channels=channels, cells=cells)
+    supernet.recompute = recompute
     search = RACLSearch(supernet, constraint=ConfidenceConstraint() if constrained else None)
     search.compile()
     return search
@@ -58,9 +59,9 @@ def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
     return run
 
 
-def search_actions(*, batch: int, channels: int, cells: int) -> Actions:
+def search_actions(*, batch: int, channels: int, cells: int, recompute: bool = False) -> Actions:
     data = constant_batches((random_batch(batch), random_batch(batch, seed=1)))
-    search = make_search(channels, cells)
+    search = make_search(channels, cells, recompute=recompute)
 
     @functools.cache
     def phase(searching: bool) -> Callable[[], object]:
@@ -69,7 +70,7 @@ def search_actions(*, batch: int, channels: int, cells: int) -> Actions:
 
     @functools.cache  # made when asked for: the peak of memory is to be the search's alone
     def unconstrained() -> Callable[[], object]:
-        return training_step(make_search(channels, cells, constrained=False), data)
+        return training_step(make_search(channels, cells, constrained=False, recompute=recompute), data)
 
     @functools.cache
     def constraint() -> Callable[[], object]:
