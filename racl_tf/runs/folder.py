@@ -10,8 +10,6 @@ from typing import Any, ParamSpec, TypeVar
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
-from racl_tf.data.datasets import content_digest
-from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 from racl_tf.files import as_path, as_tensorflow_path, damaged, read_json, write_json
 from racl_tf.folder_lock import LOCK, WRITER, FolderLock
@@ -56,6 +54,8 @@ class StepFolder:
         Raises:
             UsageError: the folder cannot be written, another process writes it, or it was begun with other data.
         """
+        from racl_tf.distribution import WORKERS  # with TensorFlow, for which those that only read need not wait
+
         if not WORKERS.is_chief:
             return self.path
         try:
@@ -69,7 +69,7 @@ class StepFolder:
                 if not any(_is_used(path.parent) for path in self.path.parent.glob(f"*/{file_names.CONFIG}")):
                     write_json(self.path.parent / file_names.CONFIG, self._run_settings)
                 write_json(self.path / file_names.VERSIONS, self._versions())
-                write_json(self.path / file_names.DATA, {"content": content_digest(self._settings["data"]["name"])})
+                write_json(self.path / file_names.DATA, {"content": self._content()})
                 write_json(self.path / file_names.CONFIG, self._settings)
             else:
                 self._compare_data()
@@ -84,11 +84,16 @@ class StepFolder:
         before = read_json(path) if path.exists() else {}
         if not isinstance(before, dict):
             raise damaged(path, "it holds no digest")
-        if "content" in before and before["content"] != content_digest(name):
+        if "content" in before and before["content"] != self._content():
             raise UsageError(
                 f"The data in {name!r} are not those that {str(self.path)!r} was begun with. Put those back, or choose "
                 "another --workdir for these."
             )
+
+    def _content(self) -> str | None:
+        from racl_tf.data.datasets import content_digest  # with TensorFlow too
+
+        return content_digest(self._settings["data"]["name"])
 
     def _versions(self) -> dict[str, str]:
         return run_versions() | {"strategy": self._run_settings["strategy"]}

@@ -190,7 +190,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.position = Position(epoch + 1)
-        self._owner.stop_training = self._agree(self._owner.stop_training)
+        if self._agree(getattr(self._owner, "stop_training", False)):
+            self._owner.stop_training = True
         self.save()
         INTERRUPTION.raise_if_requested()
 

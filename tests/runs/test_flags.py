@@ -1,5 +1,7 @@
 """Flags for the settings that one changes most."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
@@ -17,3 +19,9 @@ def test_flags_change_settings(flag_settings: Settings) -> None:
     assert config.evaluate.bounds == (0.0, 255.0)
     assert config.evaluate.attacks == ("fgsm", "pgd20")
     assert (config.attack.norm, config.attack.eps, config.attack.step_size) == ("l2", 16 / 255, 4 / 255)
+
+
+def test_flags_are_known_before_tensorflow_is_imported() -> None:
+    """So that --help and mistakes are told at once, and what TensorFlow says at its start can be hidden."""
+    code = "import sys, racl_tf.runs.flags; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

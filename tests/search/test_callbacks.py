@@ -87,7 +87,7 @@ def test_tables_begun_in_the_warm_up_have_the_columns_of_the_search(
 
 def test_step_file(tmp_path: pathlib.Path) -> None:
     """One row a step, empty where there is no constraint yet; what comes after the model's step is repeated."""
-    path, model = tmp_path / "steps.csv", SimpleNamespace(steps=0)
+    path, model = tmp_path / "steps.csv", SimpleNamespace(steps=tf.constant(0))
     warm, full = (
         {"loss": 1.0, "mu_F": -2.0, "sigma_F": 0.5},
         {"mu_F": -3.0, "constraint": 6.0, "theta": tf.constant(0.5)},
@@ -102,11 +102,11 @@ def test_step_file(tmp_path: pathlib.Path) -> None:
         return callback
 
     begin(0, warm, full).on_epoch_end(0)
-    model.steps = 2
+    model.steps = tf.constant(2)
     begin(1, full, full).on_epoch_end(1)
-    model.steps = 3
+    model.steps = tf.constant(3)
     begin(1, warm).flush()  # the second step of the second epoch again
-    model.steps = 4
+    model.steps = tf.constant(4)
     begin(2, full)
     rows = read_table(path)
     assert list(rows[0]) == ["epoch", "step", "mu_F", "sigma_F", "constraint", "probability", "theta"]
