@@ -79,9 +79,7 @@ class Study(Result):
 
     def corrected(self) -> dict[tuple[str, str], float]:
         """Returns the p-value of each of `differences`, corrected for their number by `holm`."""
-        found = list(self.differences())
-        p_values = holm([difference.p_value for *_, difference in found])
-        return {(variant, baseline): p for (variant, baseline, _), p in zip(found, p_values, strict=True)}
+        return _corrected(self._found())
 
     def deviation(self) -> float:
         """Returns the standard deviation of robust accuracy over the seeds of one variant, pooled over variants."""
@@ -195,7 +193,7 @@ class Study(Result):
 
     def markdown(self) -> str:
         """Returns the page of the study."""
-        names = list(next(iter(self.outcomes.values()))[0].correct)
+        names, found = list(next(iter(self.outcomes.values()))[0].correct), self._found()
         parts = [
             "## Is the difference real?",
             f"Accuracy in percent over seeds, mean and standard deviation; {self.attack} is what is compared.",
@@ -206,11 +204,11 @@ class Study(Result):
                     for variant in self.outcomes
                 ],
             ),
-            self._power(),
+            self._power(len(found)),
             f"Differences of accuracy under {self.attack} in percentage points, with 95% intervals over seeds and "
             "images (Student's t, with the error of the paired bootstrap). Bold: significant at 5% after Holm's "
-            f"correction for all {len(self.corrected())} comparisons; * by itself alone, which some are by chance.",
-            markdown_table(*self._difference_table(dict(self._found()), self.corrected())),
+            f"correction for all {len(found)} comparisons; * by itself alone, which some are by chance.",
+            markdown_table(*self._difference_table(found)),
             *self._equal_parameters(),
             *self._checks(),
             f"Spearman's rank correlation with accuracy under {self.attack}: over all networks, and by ranks among "
@@ -232,12 +230,11 @@ class Study(Result):
     def __str__(self) -> str:
         return self.markdown()
 
-    def _found(self) -> Iterator[tuple[tuple[str, str], Difference]]:
-        for variant, baseline, difference in self.differences():
-            yield (variant, baseline), difference
+    def _found(self) -> dict[tuple[str, str], Difference]:
+        return {(variant, baseline): difference for variant, baseline, difference in self.differences()}
 
-    def _power(self) -> str:
-        seeds, deviation, comparisons = len(next(iter(self.outcomes.values()))), self.deviation(), len(self.corrected())
+    def _power(self, comparisons: int) -> str:
+        seeds, deviation = len(next(iter(self.outcomes.values()))), self.deviation()
         alone = 100 * detectable_difference(deviation, seeds)
         text = (
             f"Over {seeds} seeds of one way to search, {self.attack} accuracy has a standard deviation of "
@@ -249,11 +246,8 @@ class Study(Result):
             text += f", one of {all_of_them:.1f} as the first of {comparisons} comparisons"
         return f"{text}."
 
-    def _difference_table(
-        self, found: Mapping[tuple[str, str], Difference], corrected: Mapping[tuple[str, str], float]
-    ) -> tuple[list[str], list[list[str]]]:
-        baselines = [name for name in BASELINES if name in self.outcomes]
-        rows = []
+    def _difference_table(self, found: Mapping[tuple[str, str], Difference]) -> tuple[list[str], list[list[str]]]:
+        baselines, corrected, rows = [name for name in BASELINES if name in self.outcomes], _corrected(found), []
         for variant in self.outcomes:
             cells = [_difference(found.get((variant, name)), corrected.get((variant, name), 1.0)) for name in baselines]
             if any(cells):
@@ -264,13 +258,12 @@ class Study(Result):
         found = self.at_equal_parameters()
         if not found:
             return []
-        p_values = holm([difference.p_value for difference in found.values()])
         sizes = {name: np.exp([run.figures[PARAMETERS] for run in runs]).mean() for name, runs in self.outcomes.items()}
         listed = ", ".join(f"{name} {size / 1000:.1f} k" for name, size in sizes.items())
         return [
             "The same between networks of equally many parameters (analysis of covariance with ln of the parameters, "
             f"unpaired). Mean parameters: {listed}.",
-            markdown_table(*self._difference_table(found, dict(zip(found, p_values, strict=True)))),
+            markdown_table(*self._difference_table(found)),
         ]
 
     def _checks(self) -> list[str]:
@@ -343,6 +336,11 @@ def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
 
 def _mean_and_deviation(values: np.ndarray) -> str:
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+
+
+def _corrected(found: Mapping[tuple[str, str], Difference]) -> dict[tuple[str, str], float]:
+    """Returns the p-values of differences, corrected for their number."""
+    return dict(zip(found, holm([difference.p_value for difference in found.values()]), strict=True))
 
 
 def _difference(difference: Difference | None, corrected: float) -> str:
