@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -307,3 +308,17 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def slug(text: str, most: int) -> str:
+    """Returns a text as a part of a file's name: its letters and digits, at most `most`, with _ for what is between.
+
+    >>> slug("My Data (2)", 40)
+    'my_data_2'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:most]
+
+
+def short_digest(content: bytes) -> str:
+    """Returns eight letters that tell apart what names cut short do not."""
+    return hashlib.sha256(content).hexdigest()[:8]

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import pathlib
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import tensorflow as tf
 from racl_tf.data.image_set import ImageSet
 from racl_tf.data.resizing import of_one_shape, stack
 from racl_tf.errors import UsageError
-from racl_tf.files import as_path, sync, whole_folder
+from racl_tf.files import as_path, short_digest, slug, sync, whole_folder
 from racl_tf.memory import available_memory
 from racl_tf.version import __version__
 
@@ -93,7 +92,7 @@ class ImageStorage:
             if self.fits(count * first.nbytes):
                 return ImageSet(stack(images, count), np.array(labels, np.int32), files)
         origin = f"{os.path.realpath(self.origin)} {split} {self.size}"
-        name = f"{_slug(pathlib.Path(self.name).stem)}-{split}-{_digest(origin)}"
+        name = f"{slug(pathlib.Path(self.name).stem, _LETTERS)}-{split}-{short_digest(origin.encode(errors='replace'))}"
         folder = self.folder / f"{name}-{stamp()}"
         try:
             kept = _load(folder) or self._write(folder, name, images, labels, count, stamp)
@@ -207,11 +206,3 @@ def _alone(path: pathlib.Path) -> Iterator[bool]:
         yield lock.is_locked
     finally:
         lock.release()
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LETTERS]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]

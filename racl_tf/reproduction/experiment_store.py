@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import pathlib
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -34,7 +33,7 @@ from racl_tf.evaluation import (
 )
 from racl_tf.evaluation.results import AttackOutcomes, Plan
 from racl_tf.evaluation.sweep import rising
-from racl_tf.files import as_tensorflow_path, read_arrays, read_json, read_table, write_json
+from racl_tf.files import as_tensorflow_path, read_arrays, read_json, read_table, short_digest, slug, write_json
 from racl_tf.folder_lock import FolderLock
 from racl_tf.networks.cell_network import check_image_size
 from racl_tf.networks.genotype_network import CELLS, AuxiliaryHead
@@ -265,7 +264,7 @@ class ExperimentStore:
 
     def _network(self, system: System) -> str:
         """Returns a digest of the file of a system's trained network."""
-        return _digest(_content(self._network_path(system)))
+        return short_digest(_content(self._network_path(system)))
 
     def _is_of(self, system: System, results: pathlib.Path, target: str | None = None) -> bool:
         """Returns whether results that are kept are of the network that a system has now, or are all there is of it.
@@ -310,18 +309,18 @@ class ExperimentStore:
             return (
                 self.folder
                 / file_names.GIVEN
-                / f"{_slug(path.stem)}-{_digest(_content(path) + str(settings).encode())}"
+                / f"{slug(path.stem, _LONGEST)}-{short_digest(_content(path) + str(settings).encode())}"
             )
         config = self.settings(system)
         parts: tuple[str, ...] = ("attack", "train")
         name = config.train.network or config.search.mode
         if system.is_genotype_file:
             content = Genotype.load(system.network).to_json().encode()
-            name = f"{pathlib.Path(system.network).stem}-{_digest(content)}"
+            name = f"{pathlib.Path(system.network).stem}-{short_digest(content)}"
         elif not system.network and self._searcher(system) is self:
             parts += ("search",)
         elif not system.network:
-            name = f"{name}-{_digest(self.search_folder(system).name.encode())}"
+            name = f"{name}-{short_digest(self.search_folder(system).name.encode())}"
         return self.folder / file_names.NETWORKS / self._name(config, f"{name}-{config.train.defence}", parts)
 
     def attack_folder(self, system: System, attack: str) -> pathlib.Path:
@@ -335,7 +334,7 @@ class ExperimentStore:
     def sweep_folders(self, system: System) -> dict[str, pathlib.Path]:
         """Returns the folders of a system's sweeps, by their names in `sweep`."""
         settings, folder = self.config.sweep, self.network_folder(system) / file_names.SWEEPS
-        epsilons = _digest(str(settings.epsilons).encode())
+        epsilons = short_digest(str(settings.epsilons).encode())
         names = {name: f"{name}-{epsilons}" for name in settings.attacks}
         first, longest = settings.steps[0], f"pgd{settings.steps[-1]}"
         names["steps"] = longest if first == 1 else f"{longest}-from{first}"
@@ -352,13 +351,13 @@ class ExperimentStore:
     def _threat(self, attack: str) -> str:
         threat, data = self.config.attack, self.config.data
         settings = [*threat.to_dict().items(), data.name, data.test_size, self.config.seed, *self._data_content]
-        return f"{attack}-{_digest(json.dumps(settings).encode())}"
+        return f"{attack}-{short_digest(json.dumps(settings).encode())}"
 
     @cached_property
     def _data_content(self) -> tuple[str, ...]:
         """A digest of the data set's files where they are the user's own, which may change under one name."""
         path = own_files(self.config.data.name)
-        return (_digest(_content(path)),) if path and path.exists() else ()
+        return (short_digest(_content(path)),) if path and path.exists() else ()
 
     def _name(self, config: ConfigDict, name: str, parts: tuple[str, ...]) -> str:
         chosen = {part: config[part].to_dict() for part in ("data", *parts)}
@@ -374,7 +373,8 @@ class ExperimentStore:
         if self._data_content:
             chosen["content"] = self._data_content
         settings = json.dumps(chosen, sort_keys=True).encode()
-        return f"{_slug(pathlib.Path(config.data.name).stem)}-{_slug(name)}-seed{config.seed}-{_digest(settings)}"
+        dataset = slug(pathlib.Path(config.data.name).stem, _LONGEST)
+        return f"{dataset}-{slug(name, _LONGEST)}-seed{config.seed}-{short_digest(settings)}"
 
 
 def wall_time(folders: Iterable[pathlib.Path]) -> float:
@@ -415,14 +415,6 @@ def _finished(folder: pathlib.Path, name: str, plan: Plan) -> Evaluation | None:
     arrays = read_arrays(folder / file_names.OUTCOMES)
     labels, predictions, outcomes = arrays["labels"], arrays["predictions"], AttackOutcomes.from_arrays(arrays, name)
     return Evaluation(labels, predictions, record["classes"], {name: outcomes}, {name: plan}, record["seed"])
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LONGEST]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _content(path: pathlib.Path) -> bytes:
