@@ -78,7 +78,7 @@ def run(measure: Callable[[Report], None], *, quick: Mapping[str, Any]) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    found: dict[str, Any] = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+    found: dict[str, Any] = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS")}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -17,9 +17,9 @@ def library_versions() -> dict[str, str]:
 
 
 def run_versions() -> dict[str, str]:
-    """Returns what a run was made by, as versions.json records it: libraries, Python, the machine and its threads.
+    """Returns what a run was made by, as versions.json records it: libraries, Python, the machine and what computes.
 
-    With other threads the same run rounds differently, which a search may amplify.
+    With other threads or kernels the same run rounds differently, which a search may amplify.
     """
     import importlib.metadata
     import os
@@ -35,4 +35,5 @@ def run_versions() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "threads": f"{threading.get_intra_op_parallelism_threads()} within operations, "
         f"{threading.get_inter_op_parallelism_threads()} between (0: as many as cores)",
+        "oneDNN": {"1": "on", "0": "off"}.get(os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""), "by the processor"),
     }

@@ -32,7 +32,7 @@ def test_runs_are_recorded_with_the_machine_too() -> None:
     versions = run_versions()
     assert list(versions) == [
         "tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy", "racl_tf", "python", "machine",
-        "cores", "threads",
+        "cores", "threads", "oneDNN",
     ]  # fmt: skip
     assert versions["numpy"] == np.__version__
     assert versions["machine"] == platform.platform()

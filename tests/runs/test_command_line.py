@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import platform
 import re
 import signal
 import subprocess
@@ -213,6 +214,23 @@ def test_other_errors_of_the_system_keep_their_traceback(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["step", "--config=digits", "--workdir=run"])
     with pytest.raises(OSError, match="a defect"):
         run_program(step, "")
+
+
+@pytest.mark.parametrize(
+    ("processor", "before", "expected"),
+    [("x86_64", None, "1"), ("AMD64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_programs_compute_by_onednn_on_every_x86_processor_unless_told_otherwise(
+    processor: str, before: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    monkeypatch.setattr(sys, "argv", ["step", "--config=digits", "--workdir=run"])
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if before is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
+    run_program(lambda *_: found.append(os.environ.get("TF_ENABLE_ONEDNN_OPTS")), "")
+    assert found == [expected]
 
 
 _SWALLOWED = """
