@@ -1,6 +1,7 @@
 """Batch normalisation by the fused kernel, exact over replicas."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import keras
@@ -81,6 +82,8 @@ class StackedNorms:
         self._moving = moving
         self._batch: list[Sequence[tf.Tensor]] = [()] * len(channels)
         self._training = training
+        # Constants are made once: every one of them costs time to trace and to optimise.
+        self._ones, self._zeros = cache(tf.ones), cache(tf.zeros)
         if not training:
             split = (tf.split(tf.convert_to_tensor(variable), channels) for variable in moving)
             self._batch = list(zip(*split, strict=True))
@@ -90,11 +93,11 @@ class StackedNorms:
 
         The kernel applies the scale, and returns its gradient, at no further cost.
         """
-        channels = images.shape[-1:]
-        scale, offset = tf.ones(channels) if scale is None else scale, tf.zeros(channels)
+        channels = (images.shape[-1],)
+        scale, offset = self._ones(channels) if scale is None else scale, self._zeros(channels)
         if not self._training:
             return normalize(images, scale, offset, *self._batch[index])
-        outputs, *self._batch[index] = normalize_by_batch(images, scale, offset)
+        outputs, *self._batch[index] = normalize_by_batch(images, scale, offset, self._zeros((0,)))
         return outputs
 
     def update(self) -> None:
@@ -124,14 +127,21 @@ def normalize(
 
 
 def normalize_by_batch(
-    images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
+    images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, empty: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns images normalised by the batch's statistics, and these: the mean and the unbiased variance."""
+    """Returns images normalised by the batch's statistics, and these: the mean and the unbiased variance.
+
+    Arguments:
+        images: (..., channels).
+        scale: (channels,), float32, like the next.
+        offset: (channels,).
+        empty: (0,), float32, which the kernel wants where it has no statistics to read; made if not given.
+    """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return _normalize_over_replicas(images, scale, offset)
     # The same kernel; of the first version TensorFlow does not make up gradients (zeros) of the statistics.
     kernel = tf.raw_ops.FusedBatchNorm if images.dtype == tf.float32 else tf.raw_ops.FusedBatchNormV3
-    unused = tf.zeros([0])
+    unused = tf.zeros([0]) if empty is None else empty
     return kernel(x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON)[:3]
 
 

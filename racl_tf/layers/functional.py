@@ -81,13 +81,25 @@ def depthwise(images: tf.Tensor, kernel: tf.Tensor, stride: int = 1, dilation: i
     if stride > 1 and dilation == stride:
         images, stride, dilation = subsample(images, stride), 1, 1
     if dilation > 1:
-        return tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], "SAME", dilations=[dilation, dilation])
+        return _dilated(images, kernel, dilation)
     # tf.nn.depthwise_conv2d adds constants to a graph for the dilation that there is none of.
     convolve = partial(tf.raw_ops.DepthwiseConv2dNative, input=images, filter=kernel)
     if stride == 1:
         return convolve(strides=[1, 1, 1, 1], padding="SAME")
     half = _half(kernel.shape[0])
     return convolve(strides=[1, stride, stride, 1], padding="EXPLICIT", explicit_paddings=[0, 0, *half, *half, 0, 0])
+
+
+def _dilated(images: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Returns the dilated depthwise convolution, as an undilated one of each `dilation`-th row and column.
+
+    TensorFlow's own dilated kernel has wrong gradients on CPUs; `tf.nn.depthwise_conv2d` convolves the zeros around
+    the image too.
+    """
+    sides = images.shape[1:3] if images.shape[1:3].is_fully_defined() else tf.unstack(tf.shape(images)[1:3])
+    block, padding = tf.constant([dilation] * 2), tf.convert_to_tensor([[0, -side % dilation] for side in sides])
+    scattered = tf.space_to_batch(images, block, padding)
+    return tf.batch_to_space(depthwise(scattered, kernel), block, padding)
 
 
 def subsample(images: tf.Tensor, stride: int) -> tf.Tensor:

@@ -143,15 +143,24 @@ def _stacks(supernet: Supernet) -> dict[str, dict[str, tf.Tensor]]:
 
 
 def _normalizations(supernet: Supernet) -> tf.Tensor:
-    """Returns the factors (9, n) of `NORMALIZATIONS`, the largest 1 / sqrt(moving variance), edges as in `_stacks`."""
-    columns = []
-    for cell in supernet.cells:
-        for layer in cell.sources:
-            factors = tf.split(tf.math.rsqrt(layer.moving_variance + EPSILON), layer.norm_channels)
-            largest = {
-                norm: tf.reduce_max(tf.reshape(factor, [-1, layer.mixed]), -1)
-                for norm, factor in zip(layer.normalizations, factors, strict=True)
-            }
-            rows = [largest[norm] if norm in largest else tf.ones([layer.edges]) for norm in NORMALIZATIONS]
-            columns.append(tf.stack([tf.broadcast_to(values, [layer.edges]) for values in rows]))
-    return tf.concat(columns, 1)
+    """Returns the factors (9, n) of `NORMALIZATIONS`, the largest 1 / sqrt(moving variance), edges as in `_stacks`.
+
+    All are found at once from all variances side by side, which keeps graphs small.
+    """
+    layers = [layer for cell in supernet.cells for layer in cell.sources]
+    group_of_channel: list[int] = []  # a group for each normalisation of each edge, or of all
+    group_of_factor = []
+    groups = 0
+    for layer in layers:
+        rows = {}
+        for norm, channels in zip(layer.normalizations, layer.norm_channels, strict=True):
+            count = channels // layer.mixed
+            group_of_channel += np.repeat(np.arange(groups, groups + count), layer.mixed).tolist()
+            rows[norm] = np.broadcast_to(np.arange(groups, groups + count), layer.edges)
+            groups += count
+        group_of_factor.append([rows.get(norm, np.full(layer.edges, -1)) for norm in NORMALIZATIONS])
+    variances = tf.concat([tf.convert_to_tensor(layer.moving_variance) for layer in layers], 0)
+    largest = tf.math.unsorted_segment_max(tf.math.rsqrt(variances + EPSILON), group_of_channel, groups)
+    of_none = tf.ones([1])  # where there is no such normalisation, at index -1
+    taken = np.concatenate(group_of_factor, 1)
+    return tf.gather(tf.concat([largest, of_none], 0), np.where(taken < 0, groups, taken))

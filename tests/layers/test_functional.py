@@ -72,6 +72,31 @@ def test_depthwise(size: tuple[int, int], window: int, stride: int, dilation: in
     assert_equal(functional.depthwise(tf.constant(x), tf.constant(w), stride, dilation), truth)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("window", [3, 5])
+def test_dilated_gradients_are_tensorflow_s(size: tuple[int, int], window: int, known: bool) -> None:
+    """Of `tf.nn.depthwise_conv2d`, whose values and gradients hold for SAME padding; also where sizes are not known."""
+    x, w, projection = tf.constant(images(size, 3)), tf.constant(kernel(window, window, 3, 1)), images(size, 3)
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec(x.shape if known else [None] * 4), tf.TensorSpec(w.shape)]
+    )
+    def values_and_gradients(x: tf.Tensor, w: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            outputs = functional.depthwise(x, w, 1, 2)
+            loss = tf.reduce_sum(outputs * projection)
+        return [outputs, *tape.gradient(loss, [x, w])]
+
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        outputs = tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "SAME", dilations=[2, 2])
+        loss = tf.reduce_sum(outputs * projection)
+    for value, truth in zip(values_and_gradients(x, w), [outputs, *tape.gradient(loss, [x, w])], strict=True):
+        assert_equal(value, truth)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(
