@@ -1,9 +1,11 @@
 """When the architecture's training begins, and what is written of it, also where a run goes on."""
 
+import itertools
 import json
 import logging
 import pathlib
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -63,6 +65,31 @@ def test_warm_up_switches_once(
         assert states == expected
         assert caplog.messages == lines
         assert traced == [True] * len(lines)
+
+
+def test_both_phases_share_one_trace_of_the_weights_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And both descend: the weights move in either phase."""
+    traced = []
+    update = RACLSearch.update_weights
+
+    def traced_update(*given: Any) -> None:
+        traced.append(True)
+        update(*given)
+
+    monkeypatch.setattr(RACLSearch, "update_weights", traced_update)
+    search = RACLSearch(Supernet(10, channels=4, cells=1, input_shape=(8, 8, 1)), constraint=ConfidenceConstraint())
+    search.compile()
+    half = tf.zeros([2, 8, 8, 1]), tf.constant([0, 1])
+    moved: list[np.ndarray] = []
+    seen = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: moved.append(np.copy(search.supernet.stem.kernel.numpy()))
+    )
+    before = np.copy(search.supernet.stem.kernel.numpy())
+    search.fit(tf.data.Dataset.from_tensors((half, half)), epochs=3, verbose=0, callbacks=[WarmUp(1), seen])
+    assert traced == [True]
+    assert int(search.architecture_optimizer.iterations.numpy()) == 2
+    for earlier, later in itertools.pairwise([before, *moved]):
+        assert np.abs(later - earlier).max() > 1e-6
 
 
 def test_tables_begun_in_the_warm_up_have_the_columns_of_the_search(

@@ -1,0 +1,34 @@
+"""Whether TensorFlow optimises the graph of a step."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import tensorflow as tf
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_OFF = "disable_meta_optimizer"
+
+
+def without_graph_optimizer(step: Callable[P, R]) -> Callable[P, R]:
+    """Returns a step that runs its graph as it was traced, on CPUs.
+
+    Of a graph of many small kernels, as a supernet's are, the optimiser makes no faster one, and takes longer for it
+    than a hundred steps do. On a GPU, where it decides on the layout of images, it is left on. The setting is
+    TensorFlow's for the whole process, and holds during the step alone.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return step
+    optimizer = tf.config.optimizer
+
+    @functools.wraps(step)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = optimizer.get_experimental_options()[_OFF]
+        optimizer.set_experimental_options({_OFF: True})
+        try:
+            return step(*args, **kwargs)
+        finally:
+            optimizer.set_experimental_options({_OFF: before})
+
+    return run
