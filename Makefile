@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint docs clean
+.PHONY: quickstart test test-slow lint docs bench clean
 
 # Search, adversarial training, attack and export on real digits; results in runs/quickstart.
 quickstart: $(VENV)/installed
@@ -22,6 +22,10 @@ lint: $(VENV)/testable
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Whether anything became slower than the ratios in benchmarks/kept.json, in ten minutes or so on a machine at rest.
+bench: $(VENV)/testable
+	$(BIN)/python -m benchmarks.watch
 
 # The pages of docs/ with the API reference; a broken link or a missing name is an error.
 docs: $(VENV)/documented

@@ -1,15 +1,18 @@
-"""Times search steps over batch, cells and channels: how cost grows, as exponents, with a plot.
+"""Times search steps over batch, cells, channels, classes and pixels, and an evaluation over test images, with a plot.
 
 Along each axis all other sizes stay as the flags have them. The exponent is the slope of log time over log size,
-by least squares: at most 1 is expected for batch and cells, at most 2 for channels. Cells are multiples of 3, so that
-reductions sit at the same shares of the depth. An axis of fewer than two sizes is left out.
+by least squares: at most 1 is expected of all axes but the channels, at most 2 there. Cells are multiples of 3, so that
+reductions sit at the same shares of the depth. Test images are attacked by PGD-10. An axis of fewer than two sizes is
+left out.
 """
 
 import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping
+from functools import partial
 
+import numpy as np
 from absl import flags
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +21,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from benchmarks.program import Report, run
 from benchmarks.tensorflow_side import constant_batches, make_search, random_batch, training_step
 from benchmarks.timing import interleave, quartiles, timed
+from racl_tf import GenotypeNetwork, attacks, evaluate
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 16, "The images of one batch along the other axes.")
@@ -26,17 +30,25 @@ flags.DEFINE_integer("channels", 16, "C along the other axes.")
 flags.DEFINE_list("batches", ["8", "16", "32", "64"], "The axis of batches.")
 flags.DEFINE_list("depths", ["3", "6", "9"], "The axis of cells.")
 flags.DEFINE_list("widths", ["8", "16", "32"], "The axis of channels.")
+flags.DEFINE_list("classes", ["10", "100", "1000"], "The axis of classes.")
+flags.DEFINE_list("sides", ["8", "16", "32", "64"], "The sides of the images on the axis of pixels.")
+flags.DEFINE_list("test_images", ["100", "1000", "10000"], "The axis of test images.")
 flags.DEFINE_string("png", None, "The file for the plot; none without it.")
 
 
 def measure(report: Report) -> None:
-    base = {"batch": FLAGS.batch, "cells": FLAGS.cells, "channels": FLAGS.channels}
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    given = {"batch": FLAGS.batches, "cells": FLAGS.depths, "channels": FLAGS.widths}
-    axes = {axis: sizes for axis, sizes in given.items() if len(sizes) > 1}
-    panels = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
-    for panel, (axis, sizes) in zip(panels, axes.items(), strict=True):
-        seconds = times_along(axis, [int(size) for size in sizes], base)
+    base = {"batch": FLAGS.batch, "cells": FLAGS.cells, "channels": FLAGS.channels, "classes": 10, "pixels": 32**2}
+    given = {"batch": FLAGS.batches, "cells": FLAGS.depths, "channels": FLAGS.widths, "classes": FLAGS.classes}
+    sizes = {axis: [int(size) for size in texts] for axis, texts in given.items()}
+    sizes["pixels"] = [int(side) ** 2 for side in FLAGS.sides]
+    axes = {axis: partial(along, search_step, axis, found, base) for axis, found in sizes.items() if len(found) > 1}
+    if len(FLAGS.test_images) > 1:
+        images = [int(size) for size in FLAGS.test_images]
+        axes["test images"] = partial(along, evaluation, "images", images, {"channels": FLAGS.channels})
+    figure = Figure(figsize=(3 * len(axes), 3), layout="constrained")
+    panels = figure.subplots(1, len(axes), squeeze=False)[0]
+    for panel, (axis, times) in zip(panels, axes.items(), strict=True):
+        seconds = times()
         for size, values in seconds.items():
             report.add(f"{axis} {size}", values, "s")
         turns = zip(*seconds.values(), strict=True)
@@ -44,7 +56,7 @@ def measure(report: Report) -> None:
         report.add(f"exponent of {axis}", exponents, "")
         draw(panel, axis, {size: statistics.median(values) for size, values in seconds.items()})
         panel.set_title(f"exponent {quartiles(exponents)[1]:.2f}")
-    panels[0].set_ylabel("seconds a search step")
+        panel.set_ylabel("seconds" if axis == "test images" else "seconds a search step")
     if FLAGS.png:
         figure.savefig(FLAGS.png, dpi=150)
 
@@ -60,16 +72,32 @@ def draw(panel: Axes, axis: str, seconds: Mapping[int, float]) -> None:
         direction.set_minor_locator(NullLocator())
 
 
-def times_along(axis: str, sizes: list[int], base: dict[str, int]) -> dict[int, list[float]]:
-    """Returns the seconds of steps by size, all sizes in turns."""
-    named = interleave({str(size): timed(search_step(**{**base, axis: size})) for size in sizes}, FLAGS.repeats)
+def along(
+    make: Callable[..., Callable[[], object]], axis: str, sizes: list[int], base: Mapping[str, int]
+) -> dict[int, list[float]]:
+    """Returns the seconds of what is made for each size, all in turns."""
+    named = interleave({str(size): timed(make(**{**base, axis: size})) for size in sizes}, FLAGS.repeats, warmups=1)
     return {size: named[str(size)] for size in sizes}
 
 
 @functools.cache
-def search_step(batch: int, cells: int, channels: int) -> Callable[[], object]:
-    data = constant_batches((random_batch(batch), random_batch(batch, seed=1)))
-    return training_step(make_search(channels, cells), data)
+def search_step(batch: int, cells: int, channels: int, classes: int, pixels: int) -> Callable[[], object]:
+    shape = (math.isqrt(pixels), math.isqrt(pixels), 3)
+    data = constant_batches((random_batch(batch, shape=shape), random_batch(batch, seed=1, shape=shape)))
+    return training_step(make_search(channels, cells, classes=classes, shape=shape), data)
+
+
+@functools.cache
+def _network(channels: int) -> GenotypeNetwork:
+    return GenotypeNetwork("racl", 10, channels=channels, cells=3, input_shape=(16, 16, 3))
+
+
+def evaluation(images: int, channels: int) -> Callable[[], object]:
+    """Returns an evaluation under PGD-10 at so small an eps that next to no image falls, and none saves steps."""
+    network, attack = _network(channels), {"pgd10": attacks.pgd(1e-4, 1e-5, 10)}
+    x, _ = random_batch(images, shape=(16, 16, 3))
+    data = x.numpy(), np.argmax(network.predict(x, verbose=0), -1)
+    return lambda: evaluate(network, data, attack, progress=False)
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
@@ -83,4 +111,5 @@ def exponent(sizes: list[int], seconds: list[float]) -> float:
 
 if __name__ == "__main__":
     tiny = {"batch": 2, "cells": 1, "channels": 4, "batches": ["2", "4"], "depths": [], "widths": []}
-    run(measure, quick={**tiny, "repeats": 2})
+    few = {"classes": ["10", "20"], "sides": ["8", "16"], "test_images": ["8", "16"]}
+    run(measure, quick={**tiny, **few, "repeats": 2})

@@ -22,6 +22,7 @@ flags.DEFINE_integer("channels", 16, "C of the first search step.")
 flags.DEFINE_integer("cells", 8, "L of the first search step.")
 
 BASE, OURS = "import tensorflow, keras", "import racl_tf, after them"
+FIRST_STEP = "start of Python to end of first search step"
 IMPORTS = {
     BASE: ("", BASE),
     OURS: (BASE, "import racl_tf"),
@@ -59,9 +60,10 @@ def measure(report: Report) -> None:
     }
     for program in FLAGS.programs:
         measures[f"racl-{program} --help"] = timed(partial(execute, "-m", f"bin.{program}", "--help"))
-    measures["start of Python to end of first search step"] = first_step_seconds
+    measures[FIRST_STEP] = first_step_seconds
     seconds = interleave(measures, FLAGS.repeats, warmups=0)
     report.add_times(seconds)
+    report.add_ratio("first search step / import tensorflow, keras", seconds[FIRST_STEP], seconds[BASE])
     report.add_ratio("import racl_tf / import tensorflow, keras", seconds[OURS], seconds[BASE])
 
 

@@ -14,9 +14,9 @@ from racl_tf.lipschitz.surrogate import network_constant
 SHAPE = (32, 32, 3)
 
 
-def random_batch(size: int, *, seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images (size, 32, 32, 3) in [0, 1] and labels (size,) of 10 classes: times do not depend on them."""
-    images = tf.random.stateless_uniform([size, *SHAPE], [seed, 0])
+def random_batch(size: int, *, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images (size, *shape) in [0, 1] and labels (size,) of 10 classes: times do not depend on them."""
+    images = tf.random.stateless_uniform([size, *shape], [seed, 0])
     return images, tf.random.stateless_uniform([size], [seed, 1], maxval=10, dtype=tf.int32)
 
 
@@ -31,8 +31,16 @@ def training_step(model: keras.Model, data: tf.data.Dataset) -> Callable[[], obj
     return lambda: function(batches)
 
 
-def make_search(channels: int, cells: int, *, constrained: bool = True, recompute: bool = False) -> RACLSearch:
-    supernet = Supernet(channels=channels, cells=cells)
+def make_search(
+    channels: int,
+    cells: int,
+    *,
+    constrained: bool = True,
+    recompute: bool = False,
+    classes: int = 10,
+    shape: tuple[int, int, int] = SHAPE,
+) -> RACLSearch:
+    supernet = Supernet(classes, channels=channels, cells=cells, input_shape=shape)
     supernet.recompute = recompute
     search = RACLSearch(supernet, constraint=ConfidenceConstraint() if constrained else None)
     search.compile()

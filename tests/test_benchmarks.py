@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks import watch
 from benchmarks.growth import exponent
 from benchmarks.plain_layers import described
 from benchmarks.timing import interleave, quartiles, ratios
@@ -22,8 +23,9 @@ EXPECTED = {
     "attacks": {f"{attack}, {name}" for attack in ("FGSM", "PGD", "MIM") for name in ("bound", "ours", "ours, loss")},
     "autoattack": {f"{norm}, ours{what}" for norm in ("linf", "l2") for what in ("", ", robust accuracy after Square")},
     "adversarial_step": {"adversarial step", "attack pass", "plain training step", "adversarial step / parts"},
+    "limit": {"search step, attainable / measured", "attack pass, multiply-adds", "PGD-2, kernels alone / measured"},
     "networks": {"ours, forward", "ours, step", "ours, peak memory"},
-    "growth": {"batch 2", "batch 4", "exponent of batch"},
+    "growth": {"batch 2", "exponent of batch", "exponent of classes", "exponent of pixels", "test images 16"},
     "pipeline": {"augmented / constant", "producing a batch of each half, alone"},
     "standing": {"evaluation / bare passes", "same outcome with all steps on all images"},
     "startup": {"import racl_tf, after them", "racl-search --help", "start of Python to end of first search step"},
@@ -52,6 +54,35 @@ def test_quick_run(program: str, tmp_path: Path) -> None:
     if program == "autoattack":
         (reason,) = record["skipped"]
         assert "--autoattack" in reason
+
+
+def test_the_watch_tells_what_became_slower() -> None:
+    kept = {"adversarial step / parts": 1.0, "PGD, speed of ours / bound": 1.0, "exponent of batch": 0.5, "gone": 1.0}
+    now = {"adversarial step / parts": 1.1, "PGD, speed of ours / bound": 0.5, "exponent of batch": 0.4, "new": 1.0}
+    changes = watch.compare(kept, now)
+    assert [change.name for change in changes] == [
+        "PGD, speed of ours / bound", "adversarial step / parts", "exponent of batch",
+    ]  # fmt: skip
+    np.testing.assert_allclose([change.worse_by for change in changes], [1.0, 0.1, -0.2])
+    marked = [line for line in watch.table(changes, 0.15).splitlines() if line.endswith("slower")]
+    assert len(marked) == 1
+    assert marked[0].startswith("PGD")
+
+
+def test_the_watch_keeps_every_ratio_that_it_watches() -> None:
+    kept = json.loads((ROOT / "benchmarks" / "kept.json").read_text())
+    assert kept.keys() == {name for _, names in watch.WATCHED.values() for name in names}
+    assert min(kept.values()) > 0
+
+
+def test_the_watch_runs(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    command = [sys.executable, "-m", "benchmarks.watch", "--quick", "--keep", f"--kept={path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {"adversarial step / parts", "exponent of batch", "PGD, speed of ours / bound"} <= json.loads(
+        path.read_text()
+    ).keys()
 
 
 def test_plain_layers_carry_their_numbers() -> None:
