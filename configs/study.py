@@ -30,7 +30,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "search.architecture_learning_rate": 2e-2,
         "train.channels": 8,
         "train.cells": 4,
-        "train.epochs": 5,
+        "train.epochs": 8,
         "train.batch_size": 32,
         "train.held_out": 500,
         "train.defence": "fgsm_rs",
