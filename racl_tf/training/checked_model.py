@@ -13,6 +13,7 @@ from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError
 
 _IMAGES, _LABELS = "Images to train on must lie in [0, 1]", "Labels must be classes from 0"
+_EMPTY = "A last batch of fewer images than replicas leaves one of them without any"
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -132,9 +133,21 @@ class CheckedModel(keras.Model):
             wide = tf.cast(labels, tf.float64)  # where no integer wraps around
             known = tf.reduce_all((wide >= 0) & (wide <= _LARGEST))
             checks.append(tf.debugging.Assert(known, [_LABELS, tf.reduce_min(labels), tf.reduce_max(labels)]))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1 and has_onednn():  # whose convolutions of no images have the shape of what they were given
+            checks.append(tf.debugging.Assert(tf.shape(images)[0] > 0, [_EMPTY, tf.shape(images)[0], replicas]))
         with tf.control_dependencies([check for check in checks if check is not None]):
             images = tf.where(inside, images, np.nan) if self.jit_compile else tf.identity(images)
             return images, tf.cast(labels, tf.int32) if labels.dtype.is_integer else labels
+
+
+def has_onednn() -> bool:
+    """Returns whether TensorFlow computes by oneDNN on CPUs, and there is no GPU that computes in their place."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port as port
+    except ImportError:  # nothing public says it
+        return False
+    return bool(port.IsMklEnabled()) and not tf.config.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
@@ -144,6 +157,11 @@ def _usage_errors() -> Iterator[None]:
         yield
     except tf.errors.InvalidArgumentError as error:
         text = str(error)
+        if _EMPTY in text:
+            raise UsageError(
+                f"{_EMPTY}, which TensorFlow cannot compute by oneDNN. Choose a batch size, or a number of images, "
+                "that leaves none or at least as many as there are replicas; or set TF_ENABLE_ONEDNN_OPTS=0."
+            ) from None
         for found, advice in (
             (_IMAGES, "Put any normalisation into the model, so that eps keeps its meaning in pixels."),
             (_LABELS, "Renumber the classes, and drop images without a label."),

@@ -14,6 +14,7 @@ from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.racl_search import RACLSearch
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
+from racl_tf.training.checked_model import has_onednn
 from racl_tf.training.descent import descend, share_of_batch
 
 SHAPE = (4, 4, 1)
@@ -158,7 +159,19 @@ def test_optimizers_that_divide_gradients_are_refused(optimizer: keras.Optimizer
         search.compile(None, optimizer)
 
 
-@pytest.mark.parametrize("count", [7, 5])
+@pytest.mark.skipif(not has_onednn(), reason="TensorFlow computes without oneDNN")
+def test_a_replica_without_images_is_refused_with_onednn(two_replicas: tf.distribute.Strategy) -> None:
+    """TensorFlow 2.21 gives a convolution of no images the shape of these, and whatever follows fails or is wrong."""
+    none = tf.zeros([0, 8, 8, 1])
+    assert tf.nn.conv2d(none, tf.ones([3, 3, 1, 2]), 1, "VALID").shape != (0, 6, 6, 2)
+    x, y = data(5)
+    with two_replicas.scope():
+        model = trainer(keras.layers.Conv2D(3, 3))
+    with pytest.raises(UsageError, match=r"fewer images than replicas.*TF_ENABLE_ONEDNN_OPTS=0"):
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("count", [7, pytest.param(5, marks=pytest.mark.skipif(has_onednn(), reason="oneDNN cannot"))])
 def test_a_last_batch_of_any_size_counts_by_its_images(count: int, two_replicas: tf.distribute.Strategy) -> None:
     """7 = 4 + 3 images on two replicas; of 5 the last batch leaves one replica without an image."""
     x, y = data(count)
