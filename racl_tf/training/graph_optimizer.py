@@ -14,8 +14,8 @@ _OFF = "disable_meta_optimizer"
 def without_graph_optimizer(step: Callable[P, R]) -> Callable[P, R]:
     """Returns a step that runs its graph as it was traced, on CPUs.
 
-    Of a graph of many small kernels, as a supernet's are, the optimiser makes no faster one, and takes longer for it
-    than a hundred steps do. On a GPU, where it decides on the layout of images, it is left on. The setting is
+    Of a graph of many small kernels, as a supernet's are, the optimiser makes no faster one, and takes as long for it
+    as ten steps do. On a GPU, where it decides on the layout of images, it is left on. The setting is
     TensorFlow's for the whole process, and holds during the step alone.
     """
     if tf.config.list_physical_devices("GPU"):
