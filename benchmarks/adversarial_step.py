@@ -4,13 +4,15 @@ The parts are what cannot be saved: as many forward and input-gradient passes as
 plain training step. The ratio says what the attack's own work (start, projection, loop, noise) adds to them.
 """
 
+import functools
+
 import tensorflow as tf
 from absl import flags
 
 from benchmarks.program import Report, run
-from benchmarks.tensorflow_side import constant_batches, random_batch, training_step
+from benchmarks.tensorflow_side import attack_pass, constant_batches, make_trainer, random_batch, training_step
 from benchmarks.timing import interleave, timed
-from racl_tf import AdversarialTrainer, GenotypeNetwork, attacks
+from racl_tf import attacks
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 64, "The images of one batch.")
@@ -19,27 +21,15 @@ flags.DEFINE_integer("cells", 5, "L.")
 flags.DEFINE_integer("steps", 7, "The steps of PGD.")
 
 
-def make_trainer(attack: attacks.GradientAttack | None) -> AdversarialTrainer:
-    trainer = AdversarialTrainer(GenotypeNetwork("racl", channels=FLAGS.channels, cells=FLAGS.cells), attack)
-    trainer.compile()
-    return trainer
-
-
 def measure(report: Report) -> None:
     images, labels = random_batch(FLAGS.batch)
     data = constant_batches((images, labels))
-    plain = make_trainer(None)
-
-    @tf.function(autograph=False)
-    def input_gradient() -> tf.Tensor:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, plain.network(images, training=False))
-        return tape.gradient(losses, images)
-
+    make = functools.partial(make_trainer, FLAGS.channels, FLAGS.cells)
+    plain = make(None)
+    pass_once = tf.function(attack_pass, autograph=False)
     actions = {
-        "adversarial step": training_step(make_trainer(attacks.pgd(8 / 255, 2 / 255, FLAGS.steps)), data),
-        "attack pass": input_gradient,
+        "adversarial step": training_step(make(attacks.pgd(8 / 255, 2 / 255, FLAGS.steps)), data),
+        "attack pass": lambda: pass_once(plain.network, images, labels),
         "plain training step": training_step(plain, data),
     }
     seconds = interleave({name: timed(action) for name, action in actions.items()}, FLAGS.repeats)

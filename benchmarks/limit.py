@@ -21,9 +21,16 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.program import Report, run
-from benchmarks.tensorflow_side import constant_batches, make_search, random_batch, training_step
+from benchmarks.tensorflow_side import (
+    attack_pass,
+    constant_batches,
+    make_search,
+    make_trainer,
+    random_batch,
+    training_step,
+)
 from benchmarks.timing import interleave, timed
-from racl_tf import AdversarialTrainer, GenotypeNetwork, attacks
+from racl_tf import AdversarialTrainer, attacks
 from racl_tf.training.graph_optimizer import without_graph_optimizer
 
 FLAGS = flags.FLAGS
@@ -159,39 +166,29 @@ def make_parts() -> dict[str, tf.Graph]:
     """Returns the graphs that steps are made of, by name."""
     images, labels = batch = random_batch(FLAGS.batch)
     search = make_search(FLAGS.channels, FLAGS.cells)
-    trainer = make_trainer(None)
-
-    def pass_of_attack() -> tf.Tensor:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, trainer.network(images, training=False))
-        return tape.gradient(losses, images)
+    trainer = trainer_against(None)
 
     parts: dict[str, Callable[[], Any]] = {
         "weights' update": lambda: search.update_weights(batch),
         "architecture's update": lambda: search.update_architecture(batch, batch, search.norms.measure()).constant,
         "training update": lambda: trainer.train_step(batch),
-        "attack pass": pass_of_attack,
+        "attack pass": lambda: attack_pass(trainer.network, images, labels),
     }
     return {name: tf.function(part, autograph=False).get_concrete_function().graph for name, part in parts.items()}
 
 
-def make_trainer(attack: attacks.GradientAttack | None) -> AdversarialTrainer:
-    trainer = AdversarialTrainer(
-        GenotypeNetwork("racl", channels=FLAGS.channels, cells=min(FLAGS.cells, TRAINING_CELLS)), attack
-    )
-    trainer.compile()
-    return trainer
+def trainer_against(attack: attacks.GradientAttack | None) -> AdversarialTrainer:
+    return make_trainer(FLAGS.channels, min(FLAGS.cells, TRAINING_CELLS), attack)
 
 
 def make_steps() -> dict[str, tuple[Callable[[], object], Counter]]:
     """Returns what is timed as a whole, and of how many of which parts it is made."""
     images, labels = batch = random_batch(FLAGS.batch)
-    network = make_trainer(None).network
+    network = trainer_against(None).network
     pgd = attacks.pgd(8 / 255, 2 / 255, FLAGS.steps)
     pgd7 = attacks.pgd(8 / 255, 2 / 255, TRAINING_STEPS)
     search = training_step(make_search(FLAGS.channels, FLAGS.cells), constant_batches((batch, batch)))
-    training = training_step(make_trainer(pgd7), constant_batches(batch))
+    training = training_step(trainer_against(pgd7), constant_batches(batch))
     return {
         "search step": (search, Counter({"weights' update": 1, "architecture's update": 1})),
         f"PGD-{TRAINING_STEPS} training step": (

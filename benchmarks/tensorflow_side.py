@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.timing import Actions, serve
-from racl_tf import AdversarialTrainer, ConfidenceConstraint, GenotypeNetwork, RACLSearch, Supernet
+from racl_tf import AdversarialTrainer, ConfidenceConstraint, GenotypeNetwork, RACLSearch, Supernet, attacks
 from racl_tf.lipschitz.surrogate import network_constant
 
 SHAPE = (32, 32, 3)
@@ -45,6 +45,20 @@ def make_search(
     search = RACLSearch(supernet, constraint=ConfidenceConstraint() if constrained else None)
     search.compile()
     return search
+
+
+def make_trainer(channels: int, cells: int, attack: attacks.GradientAttack | None) -> AdversarialTrainer:
+    trainer = AdversarialTrainer(GenotypeNetwork("racl", channels=channels, cells=cells), attack)
+    trainer.compile()
+    return trainer
+
+
+def attack_pass(network: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient with respect to images that a step of an attack takes."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, network(images, training=False))
+    return tape.gradient(losses, images)
 
 
 def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
