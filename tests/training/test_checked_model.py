@@ -1,5 +1,8 @@
 """What a step of one's own has to see to itself: the range of images and labels, float16, and uneven batches."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -194,6 +197,16 @@ def test_a_last_batch_of_any_size_counts_by_its_images(count: int, two_replicas:
         assert value == pytest.approx(histories[1][name][0], rel=1e-4), name
     for ours, truth in zip(mirrored.network.variables, single.network.variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), truth.numpy(), rtol=1e-4, atol=1e-5, err_msg=truth.path)
+
+
+@pytest.mark.skipif(not has_onednn(), reason="the test above has run it")
+def test_without_onednn_a_replica_without_images_counts_nothing() -> None:
+    """Runs the case that the test above leaves out in a process of its own, as TensorFlow decides when it starts."""
+    name = f"{__file__}::test_a_last_batch_of_any_size_counts_by_its_images[5]"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_validation_is_the_mean_over_images() -> None:
