@@ -9,7 +9,7 @@ import tensorflow as tf
 from racl_tf.attacks.attack import Attack, is_positive_integer
 from racl_tf.attacks.losses import LOSSES, needed_classes, predicted, with_gradient
 from racl_tf.attacks.noise import normals, uniforms
-from racl_tf.attacks.norms import NORMS, Norm, per_image
+from racl_tf.attacks.norms import NORMS, Norm, per_image, where
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 MOMENTUM = 0.75  # alpha: the share of the new step in a move
@@ -145,9 +145,9 @@ class APGD(Attack):
                 is_adversarial=predicted(logits) != images.y,
                 loss=loss,
                 rises=state.rises + tf.cast(loss > state.loss, tf.float32),
-                best=tf.where(like(better, moved), moved, state.best),
+                best=where(better, moved, state.best),
                 best_loss=tf.where(better, loss, state.best_loss),
-                best_gradient=tf.where(like(better, moved), gradient, state.best_gradient),
+                best_gradient=where(better, gradient, state.best_gradient),
             )
             return state, gradient
 
@@ -155,9 +155,8 @@ class APGD(Attack):
             x, moved = images.x, state.adversarial
             state, gradient = seen(images, state)
             state, halve = _judged(state, tf.gather(windows, tf.minimum(count, self.steps)))
-            back = like(halve, x)
-            here = tf.where(back, state.best, moved)
-            direction = ball.direction(tf.where(back, state.best_gradient, gradient))
+            here = where(halve, state.best, moved)
+            direction = ball.direction(where(halve, state.best_gradient, gradient))
             ahead = ball.keep(x, here - x + self.eps * like(state.step_size, x) * direction, self.eps)
             alpha = like(tf.where(count == 0, 1.0, MOMENTUM), x)
             delta = here - x + alpha * (ahead - here) + (1 - alpha) * (here - state.previous)

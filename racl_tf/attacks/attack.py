@@ -18,8 +18,8 @@ from racl_tf import seeding
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import Classifier, as_classifier
 from racl_tf.attacks.losses import margin
-from racl_tf.attacks.norms import NORMS
-from racl_tf.attacks.process import Images, LogitsOf, Process, image_seeds, like, run
+from racl_tf.attacks.norms import NORMS, where
+from racl_tf.attacks.process import Images, LogitsOf, Process, image_seeds, run
 from racl_tf.errors import UsageError, unknown
 
 
@@ -159,7 +159,7 @@ class Attack(abc.ABC):
             moved = once(number)
             value = margin(logits(moved), y) * (-1 if self.targeted else 1)
             better = value > best_value
-            return number + 1, tf.where(like(better, moved), moved, best), tf.maximum(value, best_value)
+            return number + 1, where(better, moved, best), tf.maximum(value, best_value)
 
         loop = (tf.constant(0), x, tf.fill(tf.shape(y), -math.inf))
         return tf.stop_gradient(tf.while_loop(lambda number, *_: number < runs, again, loop)[1])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
 from racl_tf.attacks.losses import margin, predicted
-from racl_tf.attacks.norms import finite, per_image
+from racl_tf.attacks.norms import finite, per_image, where
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 FIRST_CONSTANT = 1e-3  # c of the first search, as the authors' code has it
@@ -130,7 +130,7 @@ class CarliniWagner(Attack):
             state = state._replace(
                 is_adversarial=fooled & (distance <= self.eps),
                 found=state.found | fooled,
-                nearest=tf.where(like(nearer, x), moved, state.nearest),
+                nearest=where(nearer, moved, state.nearest),
                 distance=tf.where(nearer, distance, state.distance),
             )
             state = self._adam(state, finite(gradient), like(tf.cast(number + 1, tf.float32), x))
@@ -138,7 +138,7 @@ class CarliniWagner(Attack):
             return state._replace(adversarial=_from_tanh(state.w))
 
         def finish(images: Images, state: CarliniWagnerState) -> tf.Tensor:
-            return tf.where(like(state.distance <= self.eps, images.x), state.nearest, images.x)
+            return where(state.distance <= self.eps, state.nearest, images.x)
 
         return Process(start, step, finish)
 
@@ -155,11 +155,11 @@ def _next_constant(images: Images, state: CarliniWagnerState, ends: tf.Tensor) -
     low = tf.where(state.found, state.low, state.constant)
     high = tf.where(state.found, state.constant, state.high)
     constant = tf.where(tf.math.is_inf(high), 10 * state.constant, (low + high) / 2)
-    first, here = _to_tanh(images.x), like(ends, images.x)
+    zeros = tf.zeros_like(state.mean)
     return state._replace(
-        w=tf.where(here, first, state.w),
-        mean=tf.where(here, 0.0, state.mean),
-        square=tf.where(here, 0.0, state.square),
+        w=where(ends, _to_tanh(images.x), state.w),
+        mean=where(ends, zeros, state.mean),
+        square=where(ends, zeros, state.square),
         constant=tf.where(ends, constant, state.constant),
         low=tf.where(ends, low, state.low),
         high=tf.where(ends, high, state.high),

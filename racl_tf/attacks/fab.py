@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from racl_tf.attacks.attack import Attack, is_positive_integer
 from racl_tf.attacks.losses import predicted
-from racl_tf.attacks.norms import finite, per_image
+from racl_tf.attacks.norms import finite, per_image, where
 from racl_tf.attacks.process import Images, LogitsOf, Process, like
 
 ALPHA_MAX = 0.1  # the most that a step leans towards the clean image
@@ -89,7 +89,7 @@ class FAB(Attack):
             nearer = fooled & (distance < state.distance)
             state = state._replace(
                 is_adversarial=fooled & (distance <= self.eps),
-                nearest=tf.where(like(nearer, candidate), candidate, state.nearest),
+                nearest=where(nearer, candidate, state.nearest),
                 distance=tf.where(nearer, distance, state.distance),
             )
             return state, fooled
@@ -97,7 +97,7 @@ class FAB(Attack):
         def step(images: Images, count: tf.Tensor, state: FABState) -> FABState:
             x, here = images.x, state.adversarial
             state, fooled = look(images, state)
-            here = tf.where(like(fooled, x), x + BETA * (here - x), here)
+            here = where(fooled, x + BETA * (here - x), here)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(here)
                 logits = logits_of(here)
@@ -114,7 +114,7 @@ class FAB(Attack):
 
         def finish(images: Images, state: FABState) -> tf.Tensor:
             last, _ = look(images, state)
-            return tf.where(like(last.distance <= self.eps, images.x), last.nearest, images.x)
+            return where(last.distance <= self.eps, last.nearest, images.x)
 
         return Process(start, step, finish)
 
@@ -139,13 +139,13 @@ def to_hyperplane(x: tf.Tensor, w: tf.Tensor, gap: tf.Tensor, *, norm: str) -> t
     direction = tf.sign(gap) * tf.sign(w)
     weight, goal = tf.math.divide_no_nan(tf.abs(w), largest), tf.math.divide_no_nan(tf.abs(gap), largest)
     speed = tf.ones_like(w) if norm == "linf" else weight
-    room = tf.where(direction > 0, 1 - x, x)
+    room = where(direction > 0, 1 - x, x)
     reach, slope = weight * room, weight * speed
 
     def newton(time: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        moving = time * speed < room
-        rest = goal - per_image(tf.reduce_sum, tf.where(moving, 0.0, reach))
-        later = tf.math.divide_no_nan(rest, per_image(tf.reduce_sum, tf.where(moving, slope, 0.0)))
+        moving = tf.cast(time * speed < room, tf.float32)
+        rest = goal - per_image(tf.reduce_sum, (1 - moving) * reach)
+        later = tf.math.divide_no_nan(rest, per_image(tf.reduce_sum, moving * slope))
         return tf.maximum(time, later), tf.reduce_any(later > time)
 
     time, _ = tf.while_loop(lambda _, rises: rises, newton, (tf.zeros_like(goal), tf.constant(True)))

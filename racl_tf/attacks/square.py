@@ -10,8 +10,8 @@ import tensorflow as tf
 from racl_tf.attacks.attack import Attack
 from racl_tf.attacks.losses import margin, predicted
 from racl_tf.attacks.noise import signs, uniforms
-from racl_tf.attacks.norms import NORMS, l2_direction
-from racl_tf.attacks.process import Images, LogitsOf, Process, like
+from racl_tf.attacks.norms import NORMS, l2_direction, where
+from racl_tf.attacks.process import Images, LogitsOf, Process
 from racl_tf.errors import UsageError
 
 # The queries, of 10000, after which the changed share of an image is halved.
@@ -105,7 +105,7 @@ class Square(Attack):
             better = value > state.best_value
             return state._replace(
                 is_adversarial=predicted(logits) != images.y,
-                best=tf.where(like(better, images.x), state.adversarial, state.best),
+                best=where(better, state.adversarial, state.best),
                 best_value=tf.where(better, value, state.best_value),
             )
 
@@ -134,7 +134,7 @@ class Square(Attack):
         _, height, width, channels = delta.shape
         numbers = uniforms(seeds, count, 2 + channels)
         square = _Square.at(numbers[:, :2], tf.gather(self._sides(height, width), halvings), height, width)
-        return delta + 2 * self.eps * square.mask * signs(numbers[:, None, None, 2:])
+        return delta + square.filled(2 * self.eps * signs(numbers[:, 2:]))
 
     def _l2_change(self, seeds: tf.Tensor, count: tf.Tensor, halvings: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
         """Returns the perturbations (B, H, W, C) of Algorithm 3, of norm eps."""
@@ -147,19 +147,27 @@ class Square(Attack):
         patterns = tf.gather(_padded_patterns(sides), halvings)
         patterns = tf.where(numbers[:, 4, None, None] < 0.5, patterns, tf.transpose(patterns, [0, 2, 1]))
 
-        both = tf.maximum(target.mask, source.mask)
+        ones = tf.ones_like(numbers[:, 5:])
+        inside = target.filled(ones)
+        both = tf.maximum(inside, source.filled(ones))
         unused = tf.maximum(self.eps**2 - tf.reduce_sum(delta**2, axis=[1, 2, 3], keepdims=True), 0.0)
         available = tf.sqrt(_per_channel(delta * both) ** 2 + unused / channels)
-        new = _unit(delta * target.mask) + target.place(patterns) * signs(numbers[:, None, None, 5:])
+        new = _unit(delta * inside) + target.place(patterns) * target.filled(signs(numbers[:, 5:]))
         return delta * (1 - both) + available * _unit(new)
 
 
 class _Square(NamedTuple):
-    """One square per image: its rows and columns, counted from its corner, and 1 inside and 0 outside, (B, H, W, 1)."""
+    """One square per image.
+
+    Arguments:
+        down, right: the numbers of the image's rows and columns, 0 at the square's upper and left edge, int32 (B, H)
+            and (B, W).
+        side: int32 (B, 1).
+    """
 
     down: tf.Tensor
     right: tf.Tensor
-    mask: tf.Tensor
+    side: tf.Tensor
 
     @classmethod
     def at(cls, numbers: tf.Tensor, side: tf.Tensor, height: int, width: int) -> "_Square":
@@ -168,14 +176,23 @@ class _Square(NamedTuple):
             tf.range(length) - tf.cast(number[:, None] * tf.cast(length - side[:, None] + 1, tf.float32), tf.int32)
             for number, length in ((numbers[:, 0], height), (numbers[:, 1], width))
         )
-        inside = [(offset >= 0) & (offset < side[:, None]) for offset in (down, right)]
-        return cls(down, right, tf.cast(inside[0][:, :, None, None] & inside[1][:, None, :, None], tf.float32))
+        return cls(down, right, side[:, None])
+
+    def filled(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns values (B, C) in all pixels of the squares, and 0 elsewhere, (B, H, W, C)."""
+        rows, columns = (
+            tf.cast((offset >= 0) & (offset < self.side), tf.float32) for offset in (self.down, self.right)
+        )
+        height, width, channels = self.down.shape[1], self.right.shape[1], values.shape[1]
+        # A product with one axis of pixels: one that broadcasts over channels as well takes five times as long.
+        across = tf.reshape(columns[:, :, None] * values[:, None, :], [-1, 1, width * channels])
+        return tf.reshape(rows[:, :, None] * across, [-1, height, width, channels])
 
     def place(self, patterns: tf.Tensor) -> tf.Tensor:
-        """Returns patterns (B, S, S) at the places of the squares, and 0 elsewhere, (B, H, W, 1)."""
+        """Returns patterns (B, S, S) at the places of the squares, and anything elsewhere, (B, H, W, 1)."""
         last = patterns.shape[1] - 1
         rows = tf.gather(patterns, tf.clip_by_value(self.down, 0, last), axis=1, batch_dims=1)
-        return tf.gather(rows, tf.clip_by_value(self.right, 0, last), axis=2, batch_dims=1)[..., None] * self.mask
+        return tf.gather(rows, tf.clip_by_value(self.right, 0, last), axis=2, batch_dims=1)[..., None]
 
 
 def pattern(side: int) -> np.ndarray:
