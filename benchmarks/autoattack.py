@@ -1,8 +1,9 @@
 """AutoAttack, standard version, beside the public PyTorch code: robust accuracies after every stage, and the time.
 
-Both attack the same images by the same network: a small one that is first trained adversarially here, or a Keras
-model of plain layers from a file. Its weights are carried over to PyTorch, and the logits there are compared. Each
-side draws its own noise, so robust accuracies may differ by a few images.
+Both attack the same images by the same network: a small one or that of a genotype, which is first trained
+adversarially here, or a Keras model from a file, of plain layers or of a genotype. Its weights are carried over to
+PyTorch, and the logits there are compared. Each side draws its own noise, so robust accuracies may differ by a few
+images.
 """
 
 import dataclasses
@@ -19,16 +20,24 @@ from absl import flags
 import racl_tf
 from benchmarks.plain_layers import described
 from benchmarks.program import Report, run
-from benchmarks.sides import FLAGS  # with --torch_python
+from benchmarks.sides import FLAGS, for_pytorch  # with --torch_python and --pcdarts
 from benchmarks.timing import Worker
 from racl_tf.attacks import Attack, pgd
 from racl_tf.attacks.autoattack import autoattack
 from racl_tf.attacks.losses import cross_entropy
+from racl_tf.errors import UsageError
+from racl_tf.networks import GenotypeNetwork
+from racl_tf.networks.pytorch import to_pytorch
 
 flags.DEFINE_string("autoattack", None, "A checkout of github.com/fra31/auto-attack.")
 flags.DEFINE_string("dataset", "mnist", "What is attacked, a name that racl_tf.load_dataset takes.")
 flags.DEFINE_string("data_dir", None, "The TFDS folder with the dataset.")
-flags.DEFINE_string("model", None, "A .keras file of plain layers in one row, instead of training a network.")
+flags.DEFINE_string(
+    "model", None, "A .keras file of plain layers in one row or of a genotype's network, instead of training a network."
+)
+flags.DEFINE_string("genotype", None, "An architecture, whose network is trained instead of the small one.")
+flags.DEFINE_integer("channels", 16, "The channels of a genotype's network.")
+flags.DEFINE_integer("cells", 5, "The cells of a genotype's network.")
 flags.DEFINE_integer("epochs", 4, "The epochs of adversarial training.")
 flags.DEFINE_integer("train_images", 20000, "The images to train on.")
 flags.DEFINE_integer("images", 200, "The test images attacked.")
@@ -64,7 +73,8 @@ class Ours:
             self.network, (self.x, self.y), {"autoattack": plan}, batch_size=FLAGS.batch, progress=False
         )
         seconds = time.perf_counter() - start
-        ends = np.cumsum([attack.runs(self.network.output_shape[-1]) for attack in plan])
+        classes = self.network(self.x[:1]).shape[-1]
+        ends = np.cumsum([attack.runs(classes) for attack in plan])
         passed = evaluation.outcomes["autoattack"].passed
         return {stage: evaluation.clean & (passed >= end) for stage, end in zip(STAGES, ends, strict=True)}, seconds
 
@@ -81,9 +91,9 @@ class Theirs:
 
     def __init__(self, network: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        layers, arrays = described(network)
+        made_of, arrays = _of_cells(network) if isinstance(network, GenotypeNetwork) else described(network)
         np.savez(pathlib.Path(self._folder.name) / "network.npz", x=x, y=y, **arrays)  # type: ignore[arg-type]
-        case = {"checkout": FLAGS.autoattack, "folder": self._folder.name, "layers": layers}
+        case = {"checkout": FLAGS.autoattack, "folder": self._folder.name, "network": made_of}
         case |= {name: FLAGS[name].value for name in ("steps", "queries", "batch")}
         case["eps"] = {norm: FLAGS[norm].value for norm in ("linf", "l2")}
         self._worker = Worker(FLAGS.torch_python, "benchmarks.autoattack_side", case)
@@ -111,6 +121,18 @@ class Theirs:
             return dict(file)
 
 
+def _of_cells(network: GenotypeNetwork) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns how PC-DARTS's code makes the network, and its state dict."""
+    if not FLAGS.pcdarts:
+        raise UsageError(
+            "In PyTorch the network of a genotype is made by PC-DARTS's code. Add --pcdarts=CHECKOUT "
+            "(git clone https://github.com/yuhuixu1993/PC-DARTS)."
+        )
+    size = {"channels": network.channels, "cells": len(network.cells), "classes": network.num_classes}
+    made_of = {"checkout": FLAGS.pcdarts, "network": {**size, "genotype": for_pytorch(network.genotype)}}
+    return made_of | {"mean": network.spec.mean, "std": network.spec.std}, to_pytorch(network)
+
+
 def make_network(shape: tuple[int, ...], classes: int) -> keras.Model:
     """Returns a network that has 0.3 million parameters for images of 28x28 pixels."""
     layers: list[keras.Layer] = []
@@ -135,7 +157,11 @@ def measure(report: Report) -> None:
     if FLAGS.model:
         network = keras.models.load_model(FLAGS.model)
     else:
-        network = make_network(data.input_shape, data.num_classes)
+        network = (
+            GenotypeNetwork(FLAGS.genotype, data.spec, channels=FLAGS.channels, cells=FLAGS.cells)
+            if FLAGS.genotype
+            else make_network(data.input_shape, data.num_classes)
+        )
         train(network, data.train.images(), data.train.y)
     report.add("parameters", [network.count_params() / 1e6], "million")
     x, y = data.test.images(), data.test.y

@@ -1,7 +1,8 @@
 """What is measured of the public AutoAttack: python -m benchmarks.autoattack_side '{"checkout": ..., "folder": ...}'.
 
 Nothing of it is copied: the checkout is imported and runs on a CPU. The network, its weights and the
-images come from benchmarks.autoattack in `network.npz`; what is found goes back in `found.npz`.
+images come from benchmarks.autoattack in `network.npz`; what is found goes back in `found.npz`. A network of cells is
+that of PC-DARTS's code, imported from a checkout too.
 """
 
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.pytorch_side import make_network, prepare_imports
 from benchmarks.timing import Actions, serve
 
 STAGES = {"APGD-CE": "apgd-ce", "APGD-T": "apgd-t", "FAB-T": "fab-t", "Square": "square"}
@@ -65,6 +67,15 @@ def network_of(layers: list[dict[str, Any]], arrays: Mapping[str, Array]) -> Cal
     return network
 
 
+def network_of_cells(case: dict[str, Any], arrays: Mapping[str, Array]) -> Callable[[torch.Tensor], torch.Tensor]:
+    prepare_imports(case["checkout"])
+    network = make_network(**case["network"])
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    network.eval().requires_grad_(False)
+    mean, std = (torch.tensor(case[name]).reshape(1, -1, 1, 1) for name in ("mean", "std"))
+    return lambda x: network((x - mean) / std)[0]
+
+
 def make(case: dict[str, Any]) -> Actions:
     sys.path.insert(0, case["checkout"])
     from autoattack import AutoAttack
@@ -72,8 +83,10 @@ def make(case: dict[str, Any]) -> Actions:
     folder = pathlib.Path(case["folder"])
     with np.load(folder / "network.npz") as file:
         arrays = dict(file)
-    network = network_of(case["layers"], arrays)
-    x, y = torch.from_numpy(arrays["x"]).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(arrays["y"]).long()
+    x, y = (torch.from_numpy(arrays.pop(name)) for name in ("x", "y"))
+    x, y = x.permute(0, 3, 1, 2).contiguous(), y.long()
+    made_of = case["network"]
+    network = network_of(made_of, arrays) if isinstance(made_of, list) else network_of_cells(made_of, arrays)
     with torch.no_grad():
         logits = network(x)
     found: dict[str, Array] = {"logits": logits.numpy()}

@@ -1,7 +1,5 @@
 """Times a genotype's network, forward and in training, beside the same network of PC-DARTS's code in PyTorch."""
 
-from typing import Any
-
 from absl import flags
 
 from benchmarks import sides
@@ -19,12 +17,8 @@ flags.DEFINE_integer("cells", 20, "L.")
 
 def measure(report: Report) -> None:
     size = {"subject": "network", "batch": FLAGS.batch, "channels": FLAGS.channels, "cells": FLAGS.cells}
-    genotype = get_genotype(FLAGS.genotype)
-    for_pytorch: dict[str, Any] = {}
-    for kind, cell in {"normal": genotype.normal, "reduce": genotype.reduce}.items():
-        for_pytorch[kind] = [edge for node in cell.nodes for edge in node]
-        for_pytorch[f"{kind}_concat"] = cell.concat
-    workers = sides.start(report, ours={**size, "genotype": FLAGS.genotype}, theirs={**size, "genotype": for_pytorch})
+    theirs = {**size, "genotype": sides.for_pytorch(get_genotype(FLAGS.genotype))}
+    workers = sides.start(report, ours={**size, "genotype": FLAGS.genotype}, theirs=theirs)
     for action in ("forward", "step"):
         seconds = interleave({side: worker.measure(action) for side, worker in workers.items()}, FLAGS.repeats)
         report.add_times(seconds, f", {action}")

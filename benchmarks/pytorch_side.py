@@ -45,12 +45,17 @@ def search_actions(*, batch: int, channels: int, cells: int) -> Actions:
     return {"warm-up step": weight_step, "step": step}
 
 
-def network_actions(*, batch: int, channels: int, cells: int, genotype: dict[str, Any]) -> Actions:
+def make_network(*, channels: int, cells: int, genotype: dict[str, Any], classes: int = 10) -> torch.nn.Module:
     from genotypes import Genotype
     from model import NetworkCIFAR
 
-    network = NetworkCIFAR(channels, 10, cells, False, Genotype(**genotype))
+    network = NetworkCIFAR(channels, classes, cells, False, Genotype(**genotype))
     network.drop_path_prob = 0.0
+    return network
+
+
+def network_actions(*, batch: int, channels: int, cells: int, genotype: dict[str, Any]) -> Actions:
+    network = make_network(channels=channels, cells=cells, genotype=genotype)
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=3e-4)
     images, labels = batch_of(batch)
@@ -70,11 +75,15 @@ def network_actions(*, batch: int, channels: int, cells: int, genotype: dict[str
     return {"forward": forward, "step": step}
 
 
-def make(case: dict[str, Any]) -> Actions:
-    sys.path.insert(0, case.pop("checkout"))
+def prepare_imports(checkout: str) -> None:
+    sys.path.insert(0, checkout)
     for name in ("torchvision", "torchvision.transforms"):
         sys.modules[name] = types.ModuleType(name)
     torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self
+
+
+def make(case: dict[str, Any]) -> Actions:
+    prepare_imports(case.pop("checkout"))
     torch.manual_seed(0)
     subjects: dict[str, Callable[..., Actions]] = {"search": search_actions, "network": network_actions}
     return subjects[case.pop("subject")](**case)

@@ -7,12 +7,21 @@ from absl import flags
 
 from benchmarks.program import Report
 from benchmarks.timing import Worker
+from racl_tf.space import Genotype
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pcdarts", None, "A checkout of github.com/yuhuixu1993/PC-DARTS.")
 flags.DEFINE_string("torch_python", None, "A Python interpreter that has PyTorch and NumPy.")
 
 THEIRS = "PC-DARTS"
+
+
+def for_pytorch(genotype: Genotype) -> dict[str, Any]:
+    """Returns the fields of PC-DARTS's `Genotype`."""
+    fields: dict[str, Any] = {}
+    for kind, cell in {"normal": genotype.normal, "reduce": genotype.reduce}.items():
+        fields |= {kind: [edge for node in cell.nodes for edge in node], f"{kind}_concat": cell.concat}
+    return fields
 
 
 def start(report: Report, *, ours: dict[str, Any], theirs: dict[str, Any] | None = None) -> dict[str, Worker]:
