@@ -94,6 +94,19 @@ class Workers:
         """
         self.sum(0)
 
+    def check_same(self, values: ArrayLike, what: str) -> None:
+        """Raises a UsageError unless all processes hold the same integers, such as how far a run in a folder is.
+
+        Arguments:
+            values: of the same shape in all of them.
+            what: they are, for the message, such as "state in 'folder'".
+        """
+        if not np.array_equal(self.sum(values), self.count * np.asarray(values)):
+            raise UsageError(
+                f"The {self.count} processes of this run do not find the same {what}. Give --workdir a folder that all "
+                "of them share."
+            )
+
     def share(self, batch_size: int) -> Share:
         """Returns the parts of every batch that this process takes.
 

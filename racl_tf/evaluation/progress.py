@@ -46,11 +46,7 @@ class EvaluationProgress:
         if path is not None:
             self._restore(path)
         found = np.stack([array for outcomes in self._outcomes.values() for array in outcomes] or [np.zeros(0)])
-        if not np.array_equal(WORKERS.sum(found), WORKERS.count * found):
-            raise UsageError(
-                f"The {WORKERS.count} processes of this evaluation do not find the same outcomes in {path}. Give "
-                "--workdir a folder that all of them share."
-            )
+        WORKERS.check_same(found, f"outcomes in {str(path)!r}")
 
     def passed(self, name: str) -> np.ndarray:
         """Returns for each image how many runs of the attacks of one name it has withstood so far, int32 (N,)."""

@@ -98,11 +98,7 @@ class Checkpoints(keras.callbacks.Callback):
                 several processes do not find the same one.
         """
         position = self._restore_newest()
-        if not np.array_equal(WORKERS.sum(position), WORKERS.count * np.array(position)):
-            raise UsageError(
-                f"The {WORKERS.count} processes of this run do not find the same state in {str(self.directory)!r}. "
-                "Give --workdir a folder that all of them share."
-            )
+        WORKERS.check_same(position, f"state in {str(self.directory)!r}")
         return position
 
     def _restore_newest(self) -> Position:
