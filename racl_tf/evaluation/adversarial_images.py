@@ -12,7 +12,7 @@ import numpy as np
 from racl_tf.attacks import Classifier
 from racl_tf.evaluation.attack_loop import run_attack
 from racl_tf.evaluation.results import Evaluation
-from racl_tf.evaluation.task import EvaluationTask, filled, prepare_task
+from racl_tf.evaluation.task import EvaluationTask, predictions, prepare_task
 from racl_tf.files import write_arrays
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class AdversarialImages:
     Arguments:
         attack: its name.
         index: which images these are, int32 (M,), rising.
-        predicted: the classes that they were taken for, int32 (M,).
+        predicted: the classes that they were taken for, int32 (M,); -1 where the model's outputs are not finite.
         clean: the first few of them, float32 (K, H, W, C) in [0, 1].
         adversarial: the adversarial images of these, likewise.
     """
@@ -75,11 +75,8 @@ def find_adversarial_images(
         return None
     index = np.array(sorted(found), np.int32)
     images = np.stack([found[image] for image in index.tolist()])
-    logits = np.concatenate(
-        [task.classifier.logits(images[rows])[:count] for rows, count in filled(np.arange(len(index)), task.batch_size)]
-    )
-    clean = task.images(index[:kept])
-    return AdversarialImages(name, index, logits.argmax(-1).astype(np.int32), clean, images[:kept])
+    taken_for = predictions(task.classifier, images, task.batch_size)
+    return AdversarialImages(name, index, taken_for, task.images(index[:kept]), images[:kept])
 
 
 def find_again(task: EvaluationTask, evaluation: Evaluation, name: str, fallen: np.ndarray) -> dict[int, np.ndarray]:

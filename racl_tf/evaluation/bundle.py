@@ -17,11 +17,10 @@ import numpy as np
 from racl_tf import file_names
 from racl_tf.attacks import NORMS, Classifier
 from racl_tf.attacks.classifier import as_classifier
-from racl_tf.attacks.losses import predicted
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.adversarial_images import find_again
 from racl_tf.evaluation.results import AttackOutcomes, Evaluation
-from racl_tf.evaluation.task import filled, prepare_task
+from racl_tf.evaluation.task import predictions, prepare_task
 from racl_tf.files import as_path, load_arrays, read_json, read_text, write_arrays, write_json, write_text
 from racl_tf.version import library_versions
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 ROUNDING: Mapping[str, float] = {"linf": 1e-6, "l2": 1e-5}
 """By how much more than eps an image may be away, by norm: what rounding to float32 adds, in units of pixels."""
 
-_BATCH = 128  # images in a forward pass, always as many, so that a recount rounds as the bundle did
 _FIGURES = ("correct", "accuracy", "interval", "success_rate")
 
 
@@ -157,7 +155,7 @@ def make_bundle(
         if again:
             index = np.array(sorted(again))
             images = np.stack([again[image] for image in index.tolist()])
-            taken = _predictions(task.classifier, images)
+            taken = predictions(task.classifier, images)
             ball = evaluation.attacks[name][0]
             holds = (taken != task.labels[index]) & _is_inside(images, clean[index], ball.norm, ball.eps)
             rows = zip(index[holds].tolist(), images[holds], taken[holds].tolist(), strict=True)
@@ -202,7 +200,7 @@ def verify_bundle(folder: str | os.PathLike[str], model: keras.Model | Classifie
             f"{figures!r} is of another model: its digest is {results.get('digest')!r}, and that of the given one "
             f"{digest!r}. Give the model that was evaluated, with the same bounds.{other}"
         )
-    _demand(images, np.arange(len(bundle.labels)), _predictions(classifier, bundle.clean) == bundle.predictions,
+    _demand(images, np.arange(len(bundle.labels)), predictions(classifier, bundle.clean) == bundle.predictions,
             "the model predicts another class for the clean image than was noted")  # fmt: skip
     recounted = Evaluation(bundle.labels, bundle.predictions, classes, bundle.outcomes, {}, results.get("seed", 0))
     fallen = np.flatnonzero(recounted.clean & ~recounted.worst_case)
@@ -215,7 +213,7 @@ def verify_bundle(folder: str | os.PathLike[str], model: keras.Model | Classifie
     inside = _is_inside(bundle.adversarial, clean, results["norm"], results["eps"])
     _demand(images, bundle.index, inside, f"the adversarial image is outside of the ball, {results['norm']} eps "
             f"{results['eps']:.6g}, or of [0, 1]")  # fmt: skip
-    taken = _predictions(classifier, bundle.adversarial)
+    taken = predictions(classifier, bundle.adversarial)
     _demand(images, bundle.index, taken != labels, "the model classifies the adversarial image correctly")
     _demand(images, bundle.index, taken == bundle.predicted, "the model takes the adversarial image for another "
             "class than was noted")  # fmt: skip
@@ -256,14 +254,6 @@ def _is_inside(images: np.ndarray, clean: np.ndarray, norm: str, eps: float) -> 
     distance = np.linalg.norm(difference, order, axis=1)
     pixels = images.reshape(len(images), size)
     return (distance <= eps + ROUNDING[norm]) & (pixels >= 0).all(1) & (pixels <= 1).all(1)
-
-
-def _predictions(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Returns the predicted classes of images (N, ...), int32 (N,), or -1 where the outputs are not finite."""
-    classes = np.zeros(len(images), np.int32)
-    for rows, count in filled(np.arange(len(images)), _BATCH):
-        classes[rows[:count]] = predicted(classifier.logits(images[rows])[:count]).numpy()
-    return classes
 
 
 def _made(results: Mapping[str, Any]) -> list[str]:

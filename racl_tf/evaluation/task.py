@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from racl_tf.attacks.checks import check_images
 from racl_tf.attacks.classifier import Classifier, as_classifier
+from racl_tf.attacks.losses import predicted
 from racl_tf.errors import UsageError
 from racl_tf.evaluation.chance import chance_warning
 
@@ -117,6 +118,17 @@ def filled(indices: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
     for start in range(0, len(indices), size):
         chosen = indices[start : start + size]
         yield np.resize(chosen, size), len(chosen)
+
+
+def predictions(classifier: Classifier, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """Returns the predicted classes of images (N, ...), int32 (N,), -1 where the model's outputs are not finite.
+
+    Every forward pass takes as many images, so that a recount rounds as the first count did.
+    """
+    classes = np.zeros(len(images), np.int32)
+    for rows, count in filled(np.arange(len(images)), batch_size):
+        classes[rows[:count]] = predicted(classifier.logits(images[rows])[:count]).numpy()
+    return classes
 
 
 def as_images(data: Data) -> ImageSet | tuple[ArrayLike, ArrayLike]:

@@ -466,10 +466,11 @@ def _classes(run: RunRecord) -> Iterable[Figure | Table]:
 
 
 def _confusion(title: str, labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> Figure | Table:
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, (labels, predicted), 1)
+    counts, known = np.zeros((len(names), len(names))), predicted >= 0
+    np.add.at(counts, (labels[known], predicted[known]), 1)
+    missing = "" if known.all() else f" Left out: {int(np.sum(~known))} images without finite outputs."
     if len(names) <= _MOST_CLASSES:
-        note = "Down: the true class. Across: the predicted one."
+        note = f"Down: the true class. Across: the predicted one.{missing}"
         return heat_map(title, counts, names, names, written=len(names) <= 12, note=note)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_PAIRS]
@@ -477,7 +478,7 @@ def _confusion(title: str, labels: np.ndarray, predicted: np.ndarray, names: Seq
     rows = tuple(
         (names[true], names[other], f"{counts[true, other]:.0f}") for true, other in pairs if counts[true, other]
     )
-    return Table(title, ("true", "predicted", "images"), rows, f"The most frequent of {len(names)} classes.")
+    return Table(title, ("true", "predicted", "images"), rows, f"The most frequent of {len(names)} classes.{missing}")
 
 
 def _pictures(run: RunRecord) -> Iterable[Pictures]:
@@ -494,12 +495,13 @@ def _pictures(run: RunRecord) -> Iterable[Pictures]:
         found["clean"], found["adversarial"], change, found["index"], found["predicted"], strict=False
     ):
         true = names[outcomes["labels"][index]] if "labels" in outcomes else "?"
+        taken_for = f"taken for {names[predicted]}" if predicted >= 0 else "without finite outputs"
         rows.append(
             (
                 picture(clean, f"image {index}, clean"),
                 picture(adversarial, f"image {index}, attacked"),
                 picture(0.5 + moved / (2 * largest), f"what changed in image {index}"),
-                f"image {index}: {true}, taken for {names[predicted]}",
+                f"image {index}: {true}, {taken_for}",
             )
         )
     yield Pictures(

@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from racl_tf.attacks import APGD, Attack, fgsm, pgd
 from racl_tf.evaluation import evaluate, find_adversarial_images
@@ -54,3 +55,23 @@ def test_they_are_those_that_were_counted(
 def test_there_are_none_where_nothing_fell(model: keras.Model, data: tuple[np.ndarray, np.ndarray]) -> None:
     evaluation = evaluate(model, data, {"weak": fgsm(1e-6)}, progress=False)
     assert find_adversarial_images(model, data, evaluation) is None
+
+
+def test_images_without_finite_outputs_are_taken_for_no_class(data: tuple[np.ndarray, np.ndarray]) -> None:
+    """Not for the class 0 that argmax says of NaN."""
+    images, _ = data
+
+    class Breaking(keras.layers.Layer):
+        def call(self, logits: tf.Tensor) -> tf.Tensor:
+            return tf.where(logits[:, :1] < 1.9, float("nan"), logits)
+
+    summed = keras.layers.Dense(5)
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), summed, Breaking()])
+    summed.kernel.assign(np.eye(5)[:1].repeat(16, axis=0))
+    darker = images * 2 / images.sum(axis=(1, 2, 3), keepdims=True)  # whose first logits are 2, all others 0
+    labels = np.zeros(len(images), np.int32)
+    evaluation = evaluate(model, (darker, labels), {"fgsm": fgsm(0.05)}, progress=False)
+    found = find_adversarial_images(model, (darker, labels), evaluation)
+    assert found is not None
+    assert len(found.predicted) == len(images)
+    assert (found.predicted == -1).all()
