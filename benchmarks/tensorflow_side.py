@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks.timing import Actions, serve
 from racl_tf import AdversarialTrainer, ConfidenceConstraint, GenotypeNetwork, RACLSearch, Supernet, attacks
+from racl_tf.distribution import make_strategy
 from racl_tf.lipschitz.surrogate import network_constant
 
 SHAPE = (32, 32, 3)
@@ -115,8 +116,25 @@ def network_actions(*, batch: int, channels: int, cells: int, genotype: str) -> 
     return {"forward": lambda: forward(images), "step": training_step(trainer, constant_batches((images, labels)))}
 
 
+def replicated_actions(*, replicas: int, batch: int, channels: int, cells: int) -> Actions:
+    """Returns a search step of logical CPUs, each of which takes an equal part of the batch."""
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    strategy = make_strategy("mirrored" if replicas > 1 else "one_device")
+    images = tf.data.Dataset.from_tensor_slices((random_batch(batch), random_batch(batch, seed=1)))
+    data = strategy.experimental_distribute_dataset(images.batch(batch, drop_remainder=True).repeat())
+    with strategy.scope():
+        search = make_search(channels, cells)
+        search.searching = True
+        return {"step": training_step(search, data)}
+
+
 def make(case: dict[str, Any]) -> Actions:
-    subjects: dict[str, Callable[..., Actions]] = {"search": search_actions, "network": network_actions}
+    subjects: dict[str, Callable[..., Actions]] = {
+        "search": search_actions,
+        "network": network_actions,
+        "replicas": replicated_actions,
+    }
     return subjects[case.pop("subject")](**case)
 
 

@@ -28,6 +28,7 @@ EXPECTED = {
     "growth": {"batch 2", "exponent of batch", "exponent of classes", "exponent of pixels", "test images 16"},
     "pipeline": {"augmented / constant", "producing a batch of each half, alone"},
     "standing": {"evaluation / bare passes", "same outcome with all steps on all images"},
+    "strategy": {"1 replicas", "2 replicas, first call", "2 replicas / 1 replicas"},
     "startup": {"import racl_tf, after them", "racl-search --help", "start of Python to end of first search step"},
 }
 
