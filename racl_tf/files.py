@@ -115,6 +115,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise damaged(path, error) from None
 
 
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the objects of a file of one JSON object a line.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        entries = [json.loads(line) for line in read_text(path).splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise damaged(path, "a line is no object")
+    return entries
+
+
 def damaged(path: str | os.PathLike[str], reason: object) -> UsageError:
     """Returns the error for a file of a run that does not hold what it was written with."""
     return UsageError(f"{os.fspath(path)!r} is damaged: {reason}. Remove it to have it made again.")

@@ -10,7 +10,7 @@ import pytest
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import load_classifier
 from racl_tf.export import export_saved_model
-from racl_tf.files import as_path, as_tensorflow_path, write_json, write_text
+from racl_tf.files import as_path, as_tensorflow_path, read_json_lines, write_json, write_text
 from racl_tf.runs.folder import StepFolder
 from racl_tf.settings import paper_settings
 
@@ -19,6 +19,20 @@ def test_json_holds_what_was_written(tmp_path) -> None:
     path = tmp_path / "runs" / "a" / "results.json"
     write_json(path, {"count": np.int64(3), "share": np.float32(0.5), "row": np.arange(2), "interval": (0.0, 1.0)})
     assert json.loads(path.read_text()) == {"count": 3, "share": 0.5, "row": [0, 1], "interval": [0.0, 1.0]}
+
+
+def test_json_lines_are_objects(tmp_path) -> None:
+    path = tmp_path / "architecture.jsonl"
+    path.write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    assert read_json_lines(path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+@pytest.mark.parametrize("text", [b'{"epoch": 1}\n{"epo', b'{"epoch": 1}\n[2]\n', b"\xff", b"[" * 100_000])
+def test_damaged_json_lines_are_refused(tmp_path, text) -> None:
+    path = tmp_path / "architecture.jsonl"
+    path.write_bytes(text)
+    with pytest.raises(UsageError, match=r"architecture\.jsonl.* is damaged"):
+        read_json_lines(path)
 
 
 def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch) -> None:

@@ -1,6 +1,5 @@
 """The course of a search as a picture."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from racl_tf.files import read_table
+from racl_tf.files import read_json_lines, read_table
 from racl_tf.reporting.style import picture_style
 from racl_tf.space import CANDIDATES, EDGES, INPUTS, NODES, ZERO, Genotype
 from racl_tf.space.operations import MOST_ENTROPY, MOST_ENTROPY_OF_EDGES
@@ -31,7 +30,7 @@ def plot_search(history: pathlib.Path, steps: pathlib.Path, architecture: pathli
         path: of the picture (PNG, SVG or PDF).
     """
     epochs = read_table(history)
-    entries = [json.loads(line) for line in architecture.read_text().splitlines()]
+    entries = read_json_lines(architecture)
     warmup = sum(not row.get("architecture_loss") for row in epochs)
     figure = Figure(figsize=(14, 15))
     grid = figure.add_gridspec(4, 3, height_ratios=(1, 1, 1, 2.2))

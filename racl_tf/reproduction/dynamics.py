@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from racl_tf import file_names
-from racl_tf.files import read_json, read_table
+from racl_tf.files import read_json, read_json_lines, read_table
 from racl_tf.lipschitz.operation_norms import NORM_KINDS
 from racl_tf.reporting.style import picture_style
 from racl_tf.reproduction.system import System
@@ -67,7 +66,7 @@ class Course:
     @classmethod
     def read(cls, folder: pathlib.Path) -> Course:
         """Returns the course of the finished search in a folder."""
-        entries = [json.loads(line) for line in (folder / file_names.ARCHITECTURE).read_text().splitlines()]
+        entries = read_json_lines(folder / file_names.ARCHITECTURE)
         warmup = sum(not row.get("architecture_loss") for row in read_table(folder / file_names.HISTORY))
         rows = read_table(folder / file_names.STEPS)
         per_epoch = max(int(row["step"]) for row in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError, unknown
-from racl_tf.files import read_json, read_table, write_json
+from racl_tf.files import read_json, read_json_lines, read_table, write_json
 from racl_tf.lipschitz.bounds import lipschitz_bounds
 from racl_tf.lipschitz.genotype_surrogate import log_surrogate
 from racl_tf.lipschitz.operation_norms import NORM_KINDS
@@ -193,5 +192,5 @@ def _last_logs(folder: pathlib.Path) -> dict[str, float]:
     if not steps:
         return {}
     numbers = {name: float(value) for name, value in steps[-1].items() if value and name not in ("epoch", "step")}
-    moved = json.loads((folder / file_names.ARCHITECTURE).read_text().splitlines()[-1])
+    moved = read_json_lines(folder / file_names.ARCHITECTURE)[-1]
     return numbers | {name: value for name, value in moved.items() if isinstance(value, float)}

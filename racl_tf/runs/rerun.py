@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.errors import UsageError
-from racl_tf.files import as_path, damaged, read_json, read_table, read_text
+from racl_tf.files import as_path, damaged, read_json, read_json_lines, read_table
 from racl_tf.folder_lock import LOCK, WRITER
 from racl_tf.reporting import find_runs
 from racl_tf.runs.choose import run_choice
@@ -206,17 +206,11 @@ def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the rows of a table, the objects of a file of JSON lines, or the one of a JSON file."""
     if path.suffix == ".csv":
         return list(read_table(path))
-    try:
-        rows = (
-            [json.loads(line) for line in read_text(path).splitlines()]
-            if path.suffix == ".jsonl"
-            else [read_json(path)]
-        )
-    except ValueError as error:
-        raise damaged(path, error) from None
-    if not all(isinstance(row, dict) for row in rows):
-        raise damaged(path, "it holds no objects")
-    return rows
+    if path.suffix == ".jsonl":
+        return read_json_lines(path)
+    if not isinstance(row := read_json(path), dict):
+        raise damaged(path, "it holds no object")
+    return [row]
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """The search of a run: continues where it was interrupted and, once finished, only reads its result."""
 
-import json
 import logging
 import pathlib
 
@@ -20,7 +19,7 @@ from racl_tf.data import (
 from racl_tf.data.image_set import ImageSet
 from racl_tf.distribution import WORKERS, make_strategy
 from racl_tf.errors import UsageError
-from racl_tf.files import read_table
+from racl_tf.files import read_json_lines, read_table
 from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
@@ -141,7 +140,7 @@ def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> Sea
         folder: where `ArchitectureLog` and `StepFile` wrote.
         images: of which the first few are those that gains are measured on.
     """
-    entries = [json.loads(line) for line in (folder / file_names.ARCHITECTURE).read_text().splitlines()]
+    entries = read_json_lines(folder / file_names.ARCHITECTURE)
     earlier = entries[-1 - min(_EPOCHS_BEFORE, len(entries) - 1)]
     constraint = gains = None
     if search.constraint is not None:
