@@ -179,6 +179,22 @@ def all_reduce(operation: tf.distribute.ReduceOp, values: Any) -> Any:
     return tf.distribute.get_replica_context().all_reduce(operation, tf.nest.map_structure(tf.identity, values))
 
 
+def gather_over_replicas(values: tf.Tensor) -> tf.Tensor:
+    """Returns a tensor of each replica, (replicas, ...), within a step of one of them; outside of steps (1, ...).
+
+    It is a sum in which each replica has a row of its own, so that gradients flow back to where values are from.
+
+    Arguments:
+        values: floating point, of one shape in all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return values[None]
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    own = tf.one_hot(replica, tf.distribute.get_strategy().num_replicas_in_sync, dtype=values.dtype)
+    return all_reduce(tf.distribute.ReduceOp.SUM, tf.reshape(own, [-1] + [1] * values.shape.rank) * values)
+
+
 def places_in_batch(count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns where this replica's images lie in the batch of all replicas, int32 (count,), and that one's size.
 
@@ -192,8 +208,7 @@ def places_in_batch(count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     if context is None or replicas == 1:
         return tf.range(count), count
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
-    own = tf.one_hot(replica, replicas) * tf.cast(count, tf.float32)
-    counts = tf.cast(all_reduce(tf.distribute.ReduceOp.SUM, own), tf.int32)
+    counts = tf.cast(gather_over_replicas(tf.cast(count, tf.float32)), tf.int32)
     return tf.range(count) + tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)
 
 

@@ -98,12 +98,16 @@ def test_constant_channels_become_zero() -> None:
     np.testing.assert_allclose(make(affine=False)(tf.fill(SHAPE, 7.0), training=True), 0, atol=1e-3)
 
 
-@pytest.mark.parametrize("affine", [True, False])
-def test_two_replicas_compute_what_one_device_does(affine: bool) -> None:
+@pytest.mark.parametrize(
+    ("affine", "first", "shift"), [(True, 4, 0.0), (False, 4, 0.0), (True, 1, 30.0), (True, 0, 0.0)], ids=str
+)
+def test_two_replicas_compute_what_one_device_does(affine: bool, first: int, shift: float) -> None:
+    """Whatever parts of the batch they have, and however far apart the parts' means are."""
     devices = tf.config.list_logical_devices("CPU")
     if len(devices) < 2:
         pytest.skip("needs two logical CPUs")
     x, projection = images(), images(1)
+    x[:first] += shift
     alone = make(affine)
     with tf.GradientTape() as tape:
         inputs = tf.constant(x)
@@ -128,9 +132,9 @@ def test_two_replicas_compute_what_one_device_does(affine: bool) -> None:
         return outputs, image_gradient, *(context.all_reduce("sum", gradient) for gradient in gradients)
 
     def share(values: np.ndarray) -> tf.distribute.DistributedValues:
-        halves = np.split(values, 2)
+        parts = np.split(values, [first])
         return strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(halves[context.replica_id_in_sync_group])
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
 
     outputs, image_gradient, *gradients = (
