@@ -83,8 +83,6 @@ def advance(
 ) -> tuple[tf.Tensor, S]:
     """Returns `count` and `state` after at most `limit` more steps, where an adversarial image stays as it is.
 
-    What else the state holds of a finished image is not kept: it has left the attack.
-
     An image is finished when it is adversarial or its count exceeds `steps`: after the last step it is shown to
     the model once more. `count` of an adversarial image is the number of steps that it took.
     """
@@ -95,9 +93,9 @@ def advance(
     def step(count: tf.Tensor, state: S) -> tuple[tf.Tensor, S]:
         shown, new = moving(count, state), process.step(images, count, state)
         moved = shown & ~new.is_adversarial
-        kept = where(moved, new.adversarial, state.adversarial)
+        kept = tf.nest.map_structure(lambda value, old: where(moved, value, old), new, state)
         found = state.is_adversarial | (shown & new.is_adversarial)
-        return count + tf.cast(moved, tf.int32), new._replace(adversarial=kept, is_adversarial=found)
+        return count + tf.cast(moved, tf.int32), kept._replace(is_adversarial=found)
 
     return tf.while_loop(lambda *loop: tf.reduce_any(moving(*loop)), step, (count, state), maximum_iterations=limit)
 

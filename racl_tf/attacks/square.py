@@ -152,7 +152,7 @@ class Square(Attack):
         both = tf.maximum(inside, source.filled(ones))
         unused = tf.maximum(self.eps**2 - tf.reduce_sum(delta**2, axis=[1, 2, 3], keepdims=True), 0.0)
         available = tf.sqrt(_per_channel(delta * both) ** 2 + unused / channels)
-        new = _unit(delta * inside) + target.place(patterns) * target.filled(signs(numbers[:, 5:]))
+        new = _unit(delta * inside) + target.place(patterns, signs(numbers[:, 5:]))
         return delta * (1 - both) + available * _unit(new)
 
 
@@ -188,11 +188,12 @@ class _Square(NamedTuple):
         across = tf.reshape(columns[:, :, None] * values[:, None, :], [-1, 1, width * channels])
         return tf.reshape(rows[:, :, None] * across, [-1, height, width, channels])
 
-    def place(self, patterns: tf.Tensor) -> tf.Tensor:
-        """Returns patterns (B, S, S) at the places of the squares, and anything elsewhere, (B, H, W, 1)."""
+    def place(self, patterns: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """Returns patterns (B, S, S) times values (B, C) in the squares, and 0 elsewhere, (B, H, W, C)."""
         last = patterns.shape[1] - 1
         rows = tf.gather(patterns, tf.clip_by_value(self.down, 0, last), axis=1, batch_dims=1)
-        return tf.gather(rows, tf.clip_by_value(self.right, 0, last), axis=2, batch_dims=1)[..., None]
+        placed = tf.gather(rows, tf.clip_by_value(self.right, 0, last), axis=2, batch_dims=1)
+        return placed[..., None] * self.filled(values)
 
 
 def pattern(side: int) -> np.ndarray:
