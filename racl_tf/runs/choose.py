@@ -6,16 +6,14 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import make_attack
-from racl_tf.data import split_halves
 from racl_tf.errors import UsageError
 from racl_tf.files import write_text
 from racl_tf.reporting import draw_genotype
-from racl_tf.runs.common import bars_are_shown, describe_threat, load_data
+from racl_tf.runs.common import bars_are_shown, describe_threat, load_data, search_halves
 from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.search import load_search
 from racl_tf.search.sampling import sample_architectures
 from racl_tf.search.sampling_result import SamplingResult
-from racl_tf.seeding import derive
 from racl_tf.space import Genotype
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ def run_choice(config: ConfigDict, workdir: str) -> SamplingResult | Genotype:
             f"Architectures are attacked by one attack, not by the ensemble {settings.attack!r}. Try pgd5."
         )
     search = load_search(config, workdir)
-    _, unseen = split_halves(load_data(config).train, seed=derive(config.seed, "halves"))
+    _, unseen = search_halves(config, load_data(config))
     if len(unseen) < settings.images:
         raise UsageError(
             f"The half of the training set that weights were not trained on has {len(unseen)} images, fewer than "

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset
+from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset, split_halves
 from racl_tf.distribution import WORKERS, make_strategy, naming_lost_workers
+from racl_tf.seeding import derive
 from racl_tf.tables import format_radius
 from racl_tf.training.checkpoints import Position
 
@@ -36,6 +37,11 @@ def load_data(config: ConfigDict) -> Dataset:
 
 
 _load = functools.lru_cache(maxsize=2)(load_dataset)
+
+
+def search_halves(config: ConfigDict, dataset: Dataset) -> tuple[ImageSet, ImageSet]:
+    """Returns the training images that a search's weights learn from, and those that its architecture does."""
+    return split_halves(dataset.train, seed=derive(config.seed, "halves"))
 
 
 def describe_images(images: ImageSet, dataset: Dataset) -> str:
@@ -89,6 +95,16 @@ def augmentation(config: ConfigDict) -> Augmentation:
         flip=usual.flip if data.flip is None else data.flip,
         cutout=data.cutout,
     )
+
+
+def batching(config: ConfigDict, batch_size: int) -> dict[str, Any]:
+    """Returns what streams of training batches take besides the images: this process's share of each batch."""
+    return {
+        "batch_size": batch_size,
+        "seed": config.seed,
+        "augmentation": augmentation(config),
+        "share": WORKERS.share(batch_size),
+    }
 
 
 def distributed(run: Callable[Concatenate[ConfigDict, P], R]) -> Callable[Concatenate[ConfigDict, P], R]:

@@ -19,13 +19,13 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from racl_tf.data import Dataset, batches, hold_out, search_batches, split_halves, steps_per_epoch
+from racl_tf.data import Dataset, batches, hold_out, search_batches, steps_per_epoch
 from racl_tf.distribution import make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.memory import machine_memory, process_memory
 from racl_tf.networks.supernet import Supernet
 from racl_tf.result import Result
-from racl_tf.runs.common import augmentation, load_data
+from racl_tf.runs.common import augmentation, load_data, search_halves
 from racl_tf.runs.search import make_search
 from racl_tf.runs.train import make_trainer, network_to_train
 from racl_tf.search.modes import search_mode
@@ -107,7 +107,7 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
     if search_mode(settings.mode).architecture is None:
         raise UsageError(f"Nothing is searched in mode {settings.mode!r}: there is nothing to measure.")
     dataset = load_data(config)
-    halves = split_halves(dataset.train, seed=derive(config.seed, "halves"))
+    halves = search_halves(config, dataset)
     per_epoch = steps_per_epoch(halves[0], settings.batch_size)
     with _strategy(config).scope():
         model = make_search(config, dataset, per_epoch * settings.epochs)

@@ -1,21 +1,16 @@
 """The search of a run: continues where it was interrupted and, once finished, only reads its result."""
 
+import functools
 import logging
 import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import pgd
-from racl_tf.data import (
-    Dataset,
-    search_batches,
-    split_halves,
-    steps_per_epoch,
-)
+from racl_tf.data import Dataset, search_batches, steps_per_epoch
 from racl_tf.data.image_set import ImageSet
 from racl_tf.distribution import WORKERS, make_strategy
 from racl_tf.errors import UsageError
@@ -23,7 +18,16 @@ from racl_tf.files import read_json_lines, read_table
 from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
-from racl_tf.runs.common import augmentation, describe_images, distributed, goes_on, load_data, set_precision, sgd
+from racl_tf.runs.common import (
+    batching,
+    describe_images,
+    distributed,
+    goes_on,
+    load_data,
+    search_halves,
+    set_precision,
+    sgd,
+)
 from racl_tf.runs.events import SearchEvents
 from racl_tf.runs.folder import StepFolder, one_writer
 from racl_tf.runs.own_callbacks import load_callbacks
@@ -36,7 +40,7 @@ from racl_tf.search.summary import SearchSummary
 from racl_tf.seeding import derive
 from racl_tf.space import NODES, Genotype, random_genotype
 from racl_tf.training import callbacks
-from racl_tf.training.checkpoints import Checkpoints, Position
+from racl_tf.training.checkpoints import Checkpoints
 
 _EPOCHS_BEFORE = 5  # the end of a search, to which its choices are compared
 _IMAGES = 12  # on which the gains of operations are measured
@@ -52,17 +56,22 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
     if result.exists():
         _LOGGER.info("The search in %s is finished.", step.path)
         return Genotype.load(result)
-    settings, name = config.search, f"{config.data.name}, seed {config.seed}"
-    if search_mode(settings.mode).architecture is None:
+    name = f"{config.data.name}, seed {config.seed}"
+    if search_mode(config.search.mode).architecture is None:
         genotype = random_genotype(derive(config.seed, "random cells"), name=name)
-        if not WORKERS.is_chief:
-            return genotype
+    else:
+        genotype = _search(config, step).genotype(name)
+    if WORKERS.is_chief:
         draw_genotype(genotype, step.begin() / file_names.GENOTYPE_PICTURE)
         genotype.save(result)
-        return genotype
-    dataset = load_data(config)
-    weights, architecture = split_halves(dataset.train, seed=derive(config.seed, "halves"))
-    steps, share = steps_per_epoch(weights, settings.batch_size), WORKERS.share(settings.batch_size)
+    return genotype
+
+
+def _search(config: ConfigDict, step: StepFolder) -> RACLSearch:
+    """Returns a search at its end, whose figures and pictures the folder holds then."""
+    settings, dataset = config.search, load_data(config)
+    weights, architecture = search_halves(config, dataset)
+    steps = steps_per_epoch(weights, settings.batch_size)
     with make_strategy(config.strategy).scope():
         model = make_search(config, dataset, steps * settings.epochs)
         own_callbacks = load_callbacks(config) if WORKERS.is_chief else []
@@ -89,19 +98,6 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         settings.channels,
         goes_on(position),
     )
-
-    def stream(position: Position) -> tf.data.Dataset:
-        return search_batches(
-            weights,
-            architecture,
-            settings.batch_size,
-            seed=config.seed,
-            augmentation=augmentation(config),
-            first_epoch=position.epoch,
-            first_step=position.step,
-            share=share,
-        )
-
     updates = [WarmUp(settings.warmup_epochs), callbacks.StopOnDivergence()]
     reports = [
         *records,
@@ -110,26 +106,22 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         *own_callbacks,
     ]
     checkpoints.fit(
-        stream,
+        functools.partial(search_batches, weights, architecture, **batching(config, settings.batch_size)),
         epochs=settings.epochs,
         steps=steps,
         callbacks=[*updates, *reports] if WORKERS.is_chief else updates,
     )
-    genotype = model.genotype(name)
-    if not WORKERS.is_chief:
-        return genotype
-    summary = summarize(model, folder, architecture)
-    _LOGGER.log(logging.WARNING if summary.doubts else logging.INFO, "%s", str(summary).strip())
-    summary.save(folder / file_names.SUMMARY)
-    draw_genotype(genotype, folder / file_names.GENOTYPE_PICTURE)
-    plot_search(
-        folder / file_names.HISTORY,
-        folder / file_names.STEPS,
-        folder / file_names.ARCHITECTURE,
-        folder / file_names.SEARCH_PICTURE,
-    )
-    genotype.save(result)
-    return genotype
+    if WORKERS.is_chief:
+        summary = summarize(model, folder, architecture)
+        _LOGGER.log(logging.WARNING if summary.doubts else logging.INFO, "%s", str(summary).strip())
+        summary.save(folder / file_names.SUMMARY)
+        plot_search(
+            folder / file_names.HISTORY,
+            folder / file_names.STEPS,
+            folder / file_names.ARCHITECTURE,
+            folder / file_names.SEARCH_PICTURE,
+        )
+    return model
 
 
 def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> SearchSummary:
@@ -222,9 +214,7 @@ def load_search(config: ConfigDict, workdir: str) -> RACLSearch:
     if not (step.path / file_names.GENOTYPE).exists():
         raise UsageError(f"There is no finished search {str(step.path)!r}. Run racl-search with this --workdir first.")
     dataset = load_data(config)
-    steps = steps_per_epoch(
-        split_halves(dataset.train, seed=derive(config.seed, "halves"))[0], config.search.batch_size
-    )
+    steps = steps_per_epoch(search_halves(config, dataset)[0], config.search.batch_size)
     model = make_search(config, dataset, steps * config.search.epochs)
     position = Checkpoints(model, step.path / file_names.CHECKPOINTS).restore()
     epochs = len(read_table(step.path / file_names.HISTORY))

@@ -1,20 +1,16 @@
 """The training of a run, under a defence."""
 
+import functools
 import logging
 import pathlib
+from typing import Any
 
 import keras
-import tensorflow as tf
 from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import pgd
-from racl_tf.data import (
-    Dataset,
-    batches,
-    hold_out,
-    steps_per_epoch,
-)
+from racl_tf.data import Dataset, batches, hold_out, steps_per_epoch
 from racl_tf.data.pipeline import validation_batches
 from racl_tf.defences import make_defence
 from racl_tf.distribution import WORKERS, make_strategy
@@ -28,7 +24,7 @@ from racl_tf.networks.pretrained import from_pretrained, is_pretrained
 from racl_tf.networks.registry import make_network, network_options
 from racl_tf.reporting import plot_training
 from racl_tf.runs.common import (
-    augmentation,
+    batching,
     describe_images,
     describe_threat,
     distributed,
@@ -44,7 +40,7 @@ from racl_tf.seeding import derive
 from racl_tf.space import Genotype
 from racl_tf.training import callbacks
 from racl_tf.training.adversarial_trainer import AdversarialTrainer
-from racl_tf.training.checkpoints import Checkpoints, Position
+from racl_tf.training.checkpoints import Checkpoints
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -69,12 +65,24 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
     if finished.exists():
         _LOGGER.info("The training in %s is finished.", step.path)
         return best
+    monitor, chance = _train(config, network, step)
+    if WORKERS.is_chief:
+        write_json(finished, _conclude(config.train.epochs, step.path, monitor, chance))
+    return best
+
+
+def _train(config: ConfigDict, network: str | Genotype, step: StepFolder) -> tuple[str | None, float]:
+    """Trains to the end and keeps the best epoch's network.
+
+    Returns:
+        the logged value that is highest in the best epoch, None where the last epoch is kept, and its value by chance.
+    """
     settings, dataset = config.train, load_data(config)
-    images, validation, share = dataset.train, None, WORKERS.share(settings.batch_size)
+    images, validation, monitor, chance, size = dataset.train, None, None, 0.0, settings.batch_size
     if settings.held_out:
         images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
-        validation = WORKERS.distribute(lambda: validation_batches(held_out, settings.batch_size, share=share))
-    steps = steps_per_epoch(images, settings.batch_size)
+        validation = WORKERS.distribute(lambda: validation_batches(held_out, size, share=WORKERS.share(size)))
+    steps = steps_per_epoch(images, size)
     with make_strategy(config.strategy).scope():
         trainer = make_trainer(config, network, dataset, steps * settings.epochs)
         if settings.initial:
@@ -88,10 +96,8 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         position = checkpoints.restore()
     genotype = getattr(trainer.network, "genotype", None)
     if genotype and WORKERS.is_chief:
-        genotype.save(used)
-    held = len(dataset.train) - len(images)
-    chance, monitor = 0.0, None
-    if held:
+        genotype.save(folder / file_names.GENOTYPE)
+    if held := len(dataset.train) - len(images):
         chance = chance_level(dataset.num_classes, held)
         monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     _LOGGER.info(
@@ -106,43 +112,35 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
         f"{held} more choose the best epoch" if held else "the last epoch is kept",
         goes_on(position),
     )
-
-    def stream(position: Position) -> tf.data.Dataset:
-        return batches(
-            images,
-            settings.batch_size,
-            seed=config.seed,
-            augmentation=augmentation(config),
-            first_epoch=position.epoch,
-            first_step=position.step,
-            share=share,
-        )
-
     updates = [
         callbacks.StopOnDivergence(),
         callbacks.DropPathRamp(_drop_path_shares(trainer.network), epochs=settings.epochs),
     ]
     reports = [
-        callbacks.BestNetwork(best, folder / file_names.HISTORY, monitor=monitor, chance=chance),
+        callbacks.BestNetwork(
+            folder / file_names.BEST_NETWORK, folder / file_names.HISTORY, monitor=monitor, chance=chance
+        ),
         history_file,
         Events(folder / file_names.EVENTS, config, ("attack", "train")),
         callbacks.Progress(settings.epochs, steps, "training"),
         *own_callbacks,
     ]
     checkpoints.fit(
-        stream,
+        functools.partial(batches, images, **batching(config, size)),
         epochs=settings.epochs,
         steps=steps,
         validation_data=validation,
         callbacks=[*updates, *reports] if WORKERS.is_chief else updates,
     )
-    if not WORKERS.is_chief:
-        return best
-    history = callbacks.finished_rows(folder / file_names.HISTORY, settings.epochs)
+    return monitor, chance
+
+
+def _conclude(epochs: int, folder: pathlib.Path, monitor: str | None, chance: float) -> dict[str, Any]:
+    """Draws the histories of a finished training and returns which epoch is the best, by what and at which value."""
+    history = callbacks.finished_rows(folder / file_names.HISTORY, epochs)
     plot_training(history, folder / file_names.TRAIN_PICTURE)
     if monitor is None:
-        write_json(finished, {"monitor": None, "best_epoch": settings.epochs, "value": None})
-        return best
+        return {"monitor": None, "best_epoch": epochs, "value": None}
     epoch, value = callbacks.best_epoch(history, monitor, chance)
     _LOGGER.info("Epoch %d of %d is the best: %s %.1f%% on held-out images.", epoch, len(history), monitor, 100 * value)
     if value <= chance:
@@ -150,8 +148,7 @@ def run_training(config: ConfigDict, workdir: str) -> pathlib.Path:
             "That is near chance: the network has learnt nothing to rely on. Train for more epochs, by a smaller eps "
             "or another learning rate, in a new folder."
         )
-    write_json(finished, {"monitor": monitor, "best_epoch": epoch, "value": value})
-    return best
+    return {"monitor": monitor, "best_epoch": epoch, "value": value}
 
 
 def start_from(network: keras.Model, path: str) -> None:

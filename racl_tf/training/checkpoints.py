@@ -129,7 +129,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def fit(
         self,
-        stream: Callable[[Position], tf.data.Dataset],
+        stream: Callable[..., tf.data.Dataset],
         *,
         epochs: int,
         steps: int,
@@ -139,7 +139,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Trains the model from where its state is to the end.
 
         Arguments:
-            stream: returns the endless batches from a position on.
+            stream: returns the endless batches from `first_epoch` and `first_step` on, as `racl_tf.data.batches` does.
             epochs: of the whole training.
             steps: of an epoch.
             callbacks: of `fit`, besides this one.
@@ -149,7 +149,7 @@ class Checkpoints(keras.callbacks.Callback):
             while self.position.epoch < epochs:
                 epoch, step = self.position
                 self._owner.fit(
-                    WORKERS.distribute(functools.partial(stream, self.position)),
+                    WORKERS.distribute(functools.partial(stream, first_epoch=epoch, first_step=step)),
                     initial_epoch=epoch,
                     epochs=epoch + 1 if step else epochs,
                     steps_per_epoch=steps - step,

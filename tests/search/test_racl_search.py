@@ -1,5 +1,6 @@
 """The search as a Keras model: warm-up, validation, and what graphs, saving, resuming and replicas must not change."""
 
+import functools
 import pathlib
 
 import keras
@@ -15,7 +16,7 @@ from racl_tf.search.callbacks import WarmUp
 from racl_tf.search.confidence_constraint import ConfidenceConstraint
 from racl_tf.search.log_normal_architecture import LogNormalArchitecture
 from racl_tf.search.racl_search import RACLSearch
-from racl_tf.training.checkpoints import Checkpoints, Position
+from racl_tf.training.checkpoints import Checkpoints
 
 REDUCTION, QUANTILE = 3.0, 1.2815516
 
@@ -150,10 +151,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: pathlib.Path, hal
     def fit(search: RACLSearch, folder: pathlib.Path, *others: keras.callbacks.Callback) -> dict[int, float]:
         checkpoints, history = Checkpoints(search, folder, minutes=0), History()
         checkpoints.restore()
-
-        def stream(position: Position) -> tf.data.Dataset:
-            return search_batches(*halves, 24, seed=3, first_epoch=position.epoch, first_step=position.step)
-
+        stream = functools.partial(search_batches, *halves, 24, seed=3)
         checkpoints.fit(stream, epochs=4, steps=2, callbacks=[WarmUp(1), history, *others])
         return history.loss
 
