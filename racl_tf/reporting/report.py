@@ -117,11 +117,13 @@ def render_report(runs: Sequence[RunRecord]) -> str:
         "What the search weighed": _spread,
         "The constraint": _constraint,
         "How the search went": _search_curves,
+        "Architectures drawn from the search": _choice,
         "How the training went": _training_curves,
         "Accuracy under attack": _accuracy,
         "Classes": _classes,
         "What attacks change": _pictures,
         "Signs of gradient masking": _masking,
+        "Common corruptions": _corruptions,
         "Over the strength of the attack": _sweeps,
         "Images crafted on other models": _transfer,
         "Settings that differ from the paper's": _settings,
@@ -379,6 +381,25 @@ def _search_curves(run: RunRecord) -> Iterable[Figure | Table | None]:
         yield Table("In figures", ("", ""), tuple(rows), doubts.strip())
 
 
+def _choice(run: RunRecord) -> Iterable[Table]:
+    record = run.json(file_names.CHOOSE, file_names.SAMPLING)
+    if not isinstance(record, dict):
+        return
+    rows = []
+    for rank, figures in enumerate(record["candidates"], start=1):
+        clean, robust = (_share(figures[name]) for name in ("clean", "robust"))
+        slopes = [f"{figures[end]:.3g}" if figures.get(end) is not None else "" for end in ("lower", "upper")]
+        median = " (median)" if figures["median"] else ""
+        rows.append((f"{rank}{median}", str(figures["drawn"]), f"{figures['agreement']:.1%}", clean, robust, *slopes))
+    yield Table(
+        f"{len(rows)} different ones of {record['samples']}",
+        ("architecture", "drawn", "agreement of draws", "clean", "robust", "slope from", "to"),
+        tuple(rows),
+        f"The first is chosen. Accuracies, with their 95% intervals, are of {record['images']} images with the "
+        f"supernet's weights, robust ones under {record['attack']['kind']} of {record['attack']['steps']} steps.",
+    )
+
+
 def _training_curves(run: RunRecord) -> Iterable[Figure | None]:
     history = run.table(file_names.TRAIN, file_names.HISTORY)
     if not history:
@@ -523,6 +544,26 @@ def _masking(run: RunRecord) -> Iterable[Table]:
         meanings = " ".join(f"{row['name']}: {row['meaning']}" for row in findings if row["verdict"] == "suspicious")
         note = meanings or f"No sign of it, on {masking['images']} images."
         yield Table("", ("check", "images", "verdict"), rows, note)
+
+
+def _corruptions(run: RunRecord) -> Iterable[Table]:
+    record = run.json(file_names.EVALUATE, file_names.RESULTS)
+    found = record.get("corruptions") if isinstance(record, dict) else None
+    if not found:
+        return
+    shares: dict[str, list[float]] = {}
+    for row in found["rows"]:
+        shares.setdefault(row["corruption"], []).append(row["accuracy"])
+    rows = [(name, *(f"{value:.1%}" for value in (*row, float(np.mean(row))))) for name, row in shares.items()]
+    severities = [f"severity {severity}" for severity in range(1, max(map(len, shares.values())) + 1)]
+    relative = found.get("mean_corruption_error")
+    yield Table(
+        "Accuracy",
+        ("corruption", *severities, "mean"),
+        tuple(rows),
+        f"{found['images']} images of each severity. Mean error over {len(found['mean_over'])} corruptions: "
+        f"{found['mean_error']:.1%}" + ("." if relative is None else f", relative to the baseline's {relative:.1%}."),
+    )
 
 
 def _sweeps(run: RunRecord) -> Iterable[Figure | None]:

@@ -24,6 +24,7 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
         config.data.name, config.search.epochs, config.search.warmup_epochs = EVIL, 4, 1
         settings = json.loads(json.dumps(config.to_dict()))
         sections = {"search": ("search",), "train": ("train",), "evaluate": ("evaluate",)}
+        sections |= {"choose": ("choose",)} if finished else {}
         for step, own in sections.items():
             kept = {key: settings[key] for key in ("seed", "mixed_precision", "data", "attack", *own)}
             write_json(run / step / "config.json", kept)
@@ -67,11 +68,20 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
             write_arrays(run / "evaluate/adversarial.npz", found | images)
             figures = {"correct": 3, "accuracy": 0.75, "interval": [0.3, 0.95]}
             check = {"name": "noise", "measure": EVIL, "count": 4, "images": 4, "limit": 0.1, "meaning": EVIL}
+            candidate = {"drawn": 3, "median": True, "agreement": 0.5, "clean": figures, "robust": figures}
+            write_json(
+                run / "choose/choice.json",
+                {"samples": 8, "images": 4, "attack": {"kind": EVIL, "steps": 5}}
+                | {"candidates": [candidate | {"lower": 1.5, "upper": None}, candidate | {"median": False}]},
+            )
+            rows = [{"corruption": EVIL, "accuracy": share} for share in (0.75, 0.5, 0.5, 0.25, 0.25)]
+            corrupted = {"images": 4, "rows": rows, "mean_over": [EVIL], "mean_error": 0.55}
             write_json(
                 run / "evaluate/results.json",
                 {"dataset": EVIL, "model": EVIL, "norm": "linf", "eps": 8 / 255, "images": 4, "classes": 2}
                 | {"class_names": ["cat", EVIL], "results": {"clean": figures, "fgsm": figures, "worst_case": figures}}
-                | {"masking": {"images": 4, "findings": [check | {"verdict": "suspicious"}]}},
+                | {"masking": {"images": 4, "findings": [check | {"verdict": "suspicious"}]}}
+                | {"corruptions": corrupted | {"mean_corruption_error": None}},
             )
         return run
 

@@ -19,6 +19,7 @@ FILES = (
     *("search/architecture.jsonl", "search/steps.csv", "search/history.csv", "search/genotype.json"),
     *("train/history.csv", "train/finished.json", "evaluate/results.json", "evaluate/outcomes.npz"),
     *("evaluate/adversarial.npz", "search/versions.json", "search/summary.json", "train/config.json"),
+    "choose/choice.json",
 )
 
 
@@ -112,6 +113,9 @@ def test_the_figures_are_those_of_the_files(make_run: Make) -> None:
         "1.9000 of 1.9459 nats",
         "This search is not to be relied on: <script>",
         "2 min 0 s",
+        "2 different ones of 8",
+        "1 (median)350.0%75.0% (30.0 to 95.0)75.0% (30.0 to 95.0)1.5",
+        "Mean error over 1 corruptions: 55.0%.",
         "search.warmup_epochs",
     ):
         assert shown in text, shown
