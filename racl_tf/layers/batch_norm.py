@@ -1,7 +1,8 @@
 """Batch normalisation by the fused kernel, exact over replicas."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import keras
@@ -51,7 +52,7 @@ class BatchNorm(keras.layers.Layer):
         moving = (self.moving_mean, self.moving_variance)
         if not training:
             return normalize(inputs, scale, offset, *map(tf.convert_to_tensor, moving))
-        outputs, *statistics = normalize_by_batch(inputs, scale, offset)
+        ((outputs, *statistics),) = normalize_by_batch([inputs], [scale], [offset])
         follow(moving, statistics)
         return outputs
 
@@ -70,7 +71,8 @@ class BatchNorm(keras.layers.Layer):
 class StackedNorms:
     """One pass through several batch normalisations whose moving statistics lie side by side in two variables.
 
-    They are read once and, by `update`, written once for all, which keeps graphs small.
+    They are read once and, by `update`, written once for all, which keeps graphs small; what is normalised together has
+    its statistics sent to the other replicas together.
 
     Arguments:
         moving: the variables of the means and of the variances, (sum of channels,).
@@ -88,16 +90,23 @@ class StackedNorms:
             split = (tf.split(tf.convert_to_tensor(variable), channels) for variable in moving)
             self._batch = list(zip(*split, strict=True))
 
-    def __call__(self, index: int, images: tf.Tensor, scale: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns images normalised by the statistics at `index`, times a scale (channels,).
+    def __call__(
+        self, images: Mapping[int, tf.Tensor], scales: Mapping[int, tf.Tensor] = MappingProxyType({})
+    ) -> dict[int, tf.Tensor]:
+        """Returns images normalised by the statistics at each index, times a scale (channels,) where there is one.
 
         The kernel applies the scale, and returns its gradient, at no further cost.
         """
-        channels = (images.shape[-1],)
-        scale, offset = self._ones(channels) if scale is None else scale, self._zeros(channels)
+        shapes = {index: (each.shape[-1],) for index, each in images.items()}
+        factors = [scales[index] if index in scales else self._ones(shape) for index, shape in shapes.items()]
+        offsets = [self._zeros(shape) for shape in shapes.values()]
         if not self._training:
-            return normalize(images, scale, offset, *self._batch[index])
-        outputs, *self._batch[index] = normalize_by_batch(images, scale, offset, self._zeros((0,)))
+            each = zip(images.items(), factors, offsets, strict=True)
+            return {index: normalize(x, scale, offset, *self._batch[index]) for (index, x), scale, offset in each}
+        normalized = normalize_by_batch(list(images.values()), factors, offsets, self._zeros((0,)))
+        outputs = {}
+        for index, (outputs[index], *statistics) in zip(images, normalized, strict=True):
+            self._batch[index] = statistics
         return outputs
 
     def update(self) -> None:
@@ -127,41 +136,61 @@ def normalize(
 
 
 def normalize_by_batch(
-    images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, empty: tf.Tensor | None = None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    images: Sequence[tf.Tensor],
+    scales: Sequence[tf.Tensor],
+    offsets: Sequence[tf.Tensor],
+    empty: tf.Tensor | None = None,
+) -> list[Sequence[tf.Tensor]]:
     """Returns images normalised by the batch's statistics, and these: the mean and the unbiased variance.
 
     Arguments:
-        images: (..., channels).
-        scale: (channels,), float32, like the next.
-        offset: (channels,).
+        images: several of (..., channels), each normalised by itself.
+        scales: of each (channels,), float32, like the next.
+        offsets: of each (channels,).
         empty: (0,), float32, which the kernel wants where it has no statistics to read; made if not given.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        return _normalize_over_replicas(images, scale, offset)
-    # The same kernel; of the first version TensorFlow does not make up gradients (zeros) of the statistics.
-    kernel = tf.raw_ops.FusedBatchNorm if images.dtype == tf.float32 else tf.raw_ops.FusedBatchNormV3
+        return _normalize_over_replicas(images, scales, offsets)
     unused = tf.zeros([0]) if empty is None else empty
-    return kernel(x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON)[:3]
+    normalized: list[Sequence[tf.Tensor]] = []
+    for x, scale, offset in zip(images, scales, offsets, strict=True):
+        # The same kernel; of the first version TensorFlow does not make up gradients (zeros) of the statistics.
+        kernel = tf.raw_ops.FusedBatchNorm if x.dtype == tf.float32 else tf.raw_ops.FusedBatchNormV3
+        outputs = kernel(x=x, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON)
+        normalized.append(outputs[:3])
+    return normalized
 
 
 def _normalize_over_replicas(
-    inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    images: Sequence[tf.Tensor], scales: Sequence[tf.Tensor], offsets: Sequence[tf.Tensor]
+) -> list[Sequence[tf.Tensor]]:
     """Returns what `normalize_by_batch` does, by moments that each replica takes of its own part.
 
-    All replicas get those of each by one sum, and its gradient is one more: sums are what replicas wait for, and each
-    takes 50 ms to trace. Moments are merged as Chan, Golub and LeVeque do (1979), without cancellation.
+    All replicas get those of all images by one sum, and its gradient is one more: sums are what replicas wait for, and
+    each takes 50 ms to trace.
     """
-    images = tf.cast(inputs, tf.float32)
-    pixels = tf.cast(tf.size(inputs[..., 0]), tf.float32)  # of unlike parts of the last batch; of an empty one 0
-    own_mean = tf.math.divide_no_nan(tf.reduce_sum(images, [0, 1, 2]), pixels)
-    own_squares = tf.reduce_sum(tf.square(images - own_mean), [0, 1, 2])
-    moments = gather_over_replicas(tf.concat([[pixels], own_mean, own_squares], 0))
-    channels = images.shape[-1]
+    moments = gather_over_replicas(tf.concat([_moments(x) for x in images], 0))
+    parts = tf.split(moments, [1 + 2 * x.shape[-1] for x in images], 1)
+    normalized: list[Sequence[tf.Tensor]] = []
+    for x, part, scale, offset in zip(images, parts, scales, offsets, strict=True):
+        count, mean, variance = _merge(part)
+        outputs = (tf.cast(x, tf.float32) - mean) * (scale * tf.math.rsqrt(variance + EPSILON)) + offset
+        normalized.append((tf.cast(outputs, x.dtype), mean, variance * count / tf.maximum(count - 1, 1)))
+    return normalized
+
+
+def _moments(images: tf.Tensor) -> tf.Tensor:
+    """Returns the number of pixels, and of each channel the mean and the sum of squared deviations, all float32."""
+    images = tf.cast(images, tf.float32)
+    pixels = tf.cast(tf.size(images[..., 0]), tf.float32)  # of unlike parts of the last batch; of an empty one 0
+    mean = tf.math.divide_no_nan(tf.reduce_sum(images, [0, 1, 2]), pixels)
+    return tf.concat([[pixels], mean, tf.reduce_sum(tf.square(images - mean), [0, 1, 2])], 0)
+
+
+def _merge(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the count, mean and variance of all parts, of `_moments` a row (Chan, Golub and LeVeque, 1979)."""
+    channels = moments.shape[1] // 2
     counts, means, squares = tf.split(moments, [1, channels, channels], 1)
     count = tf.reduce_sum(counts)
     mean = tf.reduce_sum(counts * means, 0) / count
-    variance = tf.reduce_sum(squares + counts * tf.square(means - mean), 0) / count
-    outputs = (images - mean) * (scale * tf.math.rsqrt(variance + EPSILON)) + offset
-    return tf.cast(outputs, inputs.dtype), mean, variance * count / tf.maximum(count - 1, 1)
+    return count, mean, tf.reduce_sum(squares + counts * tf.square(means - mean), 0) / count

@@ -1,7 +1,8 @@
 """All mixed operations on the edges that leave one node of the supernet's cell, computed together."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import StackedNorms
 from racl_tf.layers.initializers import uniform
-from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, NORMALIZATIONS, POOLED_MAPS, SKIP, Block
+from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, LEVELS, NORMALIZATIONS, POOLED_MAPS, SKIP
 from racl_tf.layers.pool import POOLS
 from racl_tf.seeding import derive
 from racl_tf.space import OPERATIONS
@@ -93,17 +94,19 @@ class MixedEdges(keras.layers.Layer):
         norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=training)
         mixed, bypassed = tf.split(inputs, [self.mixed, self.channels - self.mixed], -1)
         activated = tf.nn.relu(mixed)
-        terms = self._convolutions(functional.repeat_channels(activated, self.edges), norms, scales)
-        maps = {
-            pooled.operation: norms(pooled.norm.index, POOLS[pooled.kind].apply(mixed, self.stride))
-            for pooled in POOLED_MAPS
-        }
+        others = {pooled.norm.index: POOLS[pooled.kind].apply(mixed, self.stride) for pooled in POOLED_MAPS}
+        if self.stride == 2:
+            others[SKIP.index] = self._factorized_reduction(activated)
+        repeated = functional.repeat_channels(activated, self.edges)
+        normalized = self._normalized(repeated, norms, scales, others=others)
+        norms.update()
+        terms = [normalized[block.norm.index] for block in BLOCKS if block.last]
+        maps = {pooled.operation: normalized[pooled.norm.index] for pooled in POOLED_MAPS}
         if self.stride == 1:
             maps[SKIP.operation] = mixed
         else:
-            terms.append(norms(SKIP.index, self._factorized_reduction(activated), scales[SKIP.operation]))
+            terms.append(normalized[SKIP.index])
         terms.append(self._weighted_sums(maps, scales))
-        norms.update()
         mixtures = tf.split(tf.add_n(terms), self.edges, -1)
         if self.partial == 1:
             return mixtures, []
@@ -142,48 +145,55 @@ class MixedEdges(keras.layers.Layer):
             For every edge, side by side (batch, h, w, E * channels / partial).
         """
         norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=False)
-        blocks = [block for block in BLOCKS if block.operation == operation]
-        if blocks:
-            return self._convolutions(functional.repeat_channels(tf.nn.relu(inputs), self.edges), norms, blocks=blocks)[
-                0
-            ]
+        last = [block.norm.index for block in BLOCKS if block.operation == operation and block.last]
+        if last:
+            repeated = functional.repeat_channels(tf.nn.relu(inputs), self.edges)
+            return self._normalized(repeated, norms, only=operation)[last[0]]
         pools = {pooled.operation: pooled for pooled in POOLED_MAPS}
         if operation in pools:
             outputs = POOLS[pools[operation].kind].apply(inputs, self.stride)
-            return tf.tile(norms(pools[operation].norm.index, outputs), [1, 1, 1, self.edges])
+            index = pools[operation].norm.index
+            return tf.tile(norms({index: outputs})[index], [1, 1, 1, self.edges])
         if self.stride == 1:
             return tf.tile(inputs, [1, 1, 1, self.edges])
-        return norms(SKIP.index, self._factorized_reduction(tf.nn.relu(inputs)))
+        return norms({SKIP.index: self._factorized_reduction(tf.nn.relu(inputs))})[SKIP.index]
 
-    def _convolutions(
+    def _normalized(
         self,
         images: tf.Tensor,
         norms: StackedNorms,
-        scales: Mapping[str, tf.Tensor] | None = None,
-        blocks: Sequence[Block] = BLOCKS,
-    ) -> list[tf.Tensor]:
-        """Returns what each operation with convolutions makes of images that ReLU has been applied to, edge by edge.
+        scales: Mapping[str, tf.Tensor] = MappingProxyType({}),
+        *,
+        others: Mapping[int, tf.Tensor] = MappingProxyType({}),
+        only: str = "",
+    ) -> dict[int, tf.Tensor]:
+        """Returns what each block makes of images, and other maps, normalised, by the index of the normalisation.
+
+        What does not wait for each other is normalised together.
 
         Arguments:
-            images: of every edge (batch, height, width, E * mixed).
+            images: of every edge (batch, height, width, E * mixed); ReLU has been applied to them.
             norms: the normalisations.
             scales: the operations' weights (E * mixed,); 1 if not given.
-            blocks: of whole operations.
+            others: the other maps, which are normalised beside the first blocks.
+            only: the operation whose blocks are computed; all if empty.
         """
         stacks = zip(DEPTHWISE.values(), self.depthwise, strict=True)
         depthwise = {size: tf.unstack(tf.cast(stack, self.compute_dtype)) for size, stack in stacks}
         pointwise = tf.unstack(functional.block_diagonal(tf.cast(self.pointwise, self.compute_dtype), self.edges))
-        outputs = []
-        state = images
-        for block in blocks:
-            activated, stride = (images, self.stride) if block.first else (tf.nn.relu(state), 1)
-            kernel = depthwise[block.kernel_size][block.index_in_stack]
-            state = functional.depthwise(activated, kernel, stride, block.dilation)
-            state = functional.grouped_pointwise(state, pointwise[block.index])
-            state = norms(block.norm.index, state, scales[block.operation] if block.last and scales else None)
-            if block.last:
-                outputs.append(state)
-        return outputs
+        last = (SKIP, *(block.norm for block in BLOCKS if block.last))
+        factors = {norm.index: scales[norm.operation] for norm in last} if scales else {}
+        normalized: dict[int, tf.Tensor] = {}
+        maps = dict(others)
+        for level in LEVELS:
+            for block in (block for block in level if only in ("", block.operation)):
+                activated = images if block.first else tf.nn.relu(normalized[block.norm.index - 1])
+                kernel = depthwise[block.kernel_size][block.index_in_stack]
+                state = functional.depthwise(activated, kernel, self.stride if block.first else 1, block.dilation)
+                maps[block.norm.index] = functional.grouped_pointwise(state, pointwise[block.index])
+            normalized |= norms(maps, factors)
+            maps = {}
+        return normalized
 
     def _factorized_reduction(self, images: tf.Tensor) -> tf.Tensor:
         """Returns every edge's skip at stride 2 (batch, h, w, E * mixed): half of its channels from odd pixels."""

@@ -37,7 +37,8 @@ class Block:
         kernel_size: of its depthwise kernel.
         index_in_stack: of its depthwise kernel in the stack of this size's.
         dilation: of its depthwise convolution.
-        first: whether it reads the node, with the edges' stride; others read the block before them.
+        level: how many blocks of its operation come before it; the first reads the node, with the edges' stride, each
+            other one the block before it, which has the index before its own.
         last: whether its output is the operation's.
         norm: its normalisation.
     """
@@ -47,9 +48,14 @@ class Block:
     kernel_size: int
     index_in_stack: int
     dilation: int
-    first: bool
+    level: int
     last: bool
     norm: Normalization
+
+    @property
+    def first(self) -> bool:
+        """Whether it is its operation's first."""
+        return self.level == 0
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,9 @@ def _blocks(separable: Mapping[str, Separable]) -> Iterator[Block]:
     for size in sorted({made.kernel_size for made in separable.values()}):
         index_in_stack = 0
         for operation, made in separable.items():
-            for number in range(made.blocks if made.kernel_size == size else 0):
-                first, last = number == 0, number == made.blocks - 1
-                norm = Normalization(operation, index)
-                yield Block(operation, index, size, index_in_stack, made.dilation, first, last, norm)
+            for level in range(made.blocks if made.kernel_size == size else 0):
+                last, norm = level == made.blocks - 1, Normalization(operation, index)
+                yield Block(operation, index, size, index_in_stack, made.dilation, level, last, norm)
                 index, index_in_stack = index + 1, index_in_stack + 1
 
 
@@ -99,6 +104,12 @@ POOLED_MAPS = tuple(
 
 NORMALIZATIONS = (*(block.norm for block in BLOCKS), *(pooled.norm for pooled in POOLED_MAPS), SKIP)
 """All normalisations, in the order of the moving statistics."""
+
+LEVELS = tuple(
+    tuple(block for block in BLOCKS if block.level == level)
+    for level in range(1 + max(block.level for block in BLOCKS))
+)
+"""The blocks that read the node, those that read these, and so on: those of a level do not wait for each other."""
 
 DEPTHWISE = {f"depthwise_{size}x{size}": size for size in sorted({block.kernel_size for block in BLOCKS})}
 """The sizes of depthwise kernels, by the name of their stack."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from racl_tf.layers import batch_norm
 from racl_tf.layers.batch_norm import BatchNorm
 from racl_tf.layers.mixed_cell import MixedCell
 from racl_tf.layers.mixed_edges import MixedEdges
@@ -208,3 +209,37 @@ def test_grouped_by_source_equals_edge_by_edge(
         assert_close(gradient, true_gradient, f"gradient by {name}")
     for variable in cell.non_trainable_variables:
         assert_close(variable.numpy(), reference.moving[id(variable)], variable.path)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_replicas_compute_what_one_device_does_by_a_sum_for_each_level(
+    stride: int, two_replicas: tf.distribute.Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Normalisations that do not wait for each other: of first blocks, pools and skip, and of second blocks."""
+    calls, gather = [], batch_norm.gather_over_replicas
+    monkeypatch.setattr(batch_norm, "gather_over_replicas", lambda moments: calls.append(1) or gather(moments))
+    rng = np.random.default_rng(stride)
+    images = rng.normal(1, 2, (5, 6, 6, 8)).astype("float32")
+    weights = rng.uniform(size=(8, 3)).astype("float32"), rng.uniform(size=3).astype("float32")
+
+    def make() -> MixedEdges:
+        layer = MixedEdges(8, 3, stride=stride, partial=2, seed=1)
+        layer.build((None, None, None, 8))
+        return layer
+
+    alone = make()
+    mixtures, _ = alone(images, *weights, training=True)
+    assert not calls
+    with two_replicas.scope():
+        layer = make()
+    parts = np.split(images, [2])
+    shares = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+    )
+    found = two_replicas.run(lambda part: layer(part, *weights, training=True)[0], (shares,))
+    assert len(calls) == 2 * 2
+    for ours, truth in zip(found, mixtures, strict=True):
+        whole = tf.concat(two_replicas.experimental_local_results(ours), 0)
+        np.testing.assert_allclose(whole, truth, rtol=1e-4, atol=1e-4)
+    for mine, its in zip(layer.non_trainable_variables, alone.non_trainable_variables, strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(mine), its.numpy(), rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ def test_blocks_lie_in_the_stacks_as_in_checkpoints() -> None:
         ("sep_conv_5x5", 5, 1, 1),
         ("dil_conv_5x5", 5, 2, 2),
     ]
-    assert [(block.first, block.last) for block in BLOCKS] == [(True, False), (False, True), (True, True)] * 2
+    assert [(block.level, block.last) for block in BLOCKS] == [(0, False), (1, True), (0, True)] * 2
     assert [block.index for block in BLOCKS] == list(range(6))
     assert DEPTHWISE == {"depthwise_3x3": 3, "depthwise_5x5": 5}
 

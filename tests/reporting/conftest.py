@@ -74,8 +74,8 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
                 {"samples": 8, "images": 4, "attack": {"kind": EVIL, "steps": 5}}
                 | {"candidates": [candidate | {"lower": 1.5, "upper": None}, candidate | {"median": False}]},
             )
-            rows = [{"corruption": EVIL, "accuracy": share} for share in (0.75, 0.5, 0.5, 0.25, 0.25)]
-            corrupted = {"images": 4, "rows": rows, "mean_over": [EVIL], "mean_error": 0.55}
+            shares = [{"corruption": EVIL, "accuracy": share} for share in (0.75, 0.5, 0.5, 0.25, 0.25)]
+            corrupted = {"images": 4, "rows": shares, "mean_over": [EVIL], "mean_error": 0.55}
             write_json(
                 run / "evaluate/results.json",
                 {"dataset": EVIL, "model": EVIL, "norm": "linf", "eps": 8 / 255, "images": 4, "classes": 2}
