@@ -174,9 +174,12 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 def all_reduce(operation: tf.distribute.ReduceOp, values: Any) -> Any:
-    """Returns a structure of tensors summed or averaged over all replicas, within a step of one of them."""
+    """Returns tensors summed or averaged over all replicas, within a step of one of them; outside of steps as given."""
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return values
     # Several processes cannot reduce what has no device yet, such as a function's argument: a copy has one.
-    return tf.distribute.get_replica_context().all_reduce(operation, tf.nest.map_structure(tf.identity, values))
+    return context.all_reduce(operation, tf.nest.map_structure(tf.identity, values))
 
 
 def gather_over_replicas(values: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """Batch normalisation by the fused kernel, exact over replicas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from racl_tf.distribution import gather_over_replicas
+from racl_tf.distribution import all_reduce, gather_over_replicas
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
+_PIXELS = [0, 1, 2]  # the axes that statistics are over
 Affine = bool | Literal["fixed"]
 
 
@@ -166,31 +167,51 @@ def _normalize_over_replicas(
 ) -> list[Sequence[tf.Tensor]]:
     """Returns what `normalize_by_batch` does, by moments that each replica takes of its own part.
 
-    All replicas get those of all images by one sum, and its gradient is one more: sums are what replicas wait for, and
-    each takes 50 ms to trace.
+    All replicas get those of all images by one sum, and what gradients need by one more: sums are what replicas wait
+    for, and each takes 50 ms to trace. As in the kernel's gradient, nothing flows back through the statistics.
     """
-    moments = gather_over_replicas(tf.concat([_moments(x) for x in images], 0))
-    parts = tf.split(moments, [1 + 2 * x.shape[-1] for x in images], 1)
-    normalized: list[Sequence[tf.Tensor]] = []
-    for x, part, scale, offset in zip(images, parts, scales, offsets, strict=True):
-        count, mean, variance = _merge(part)
-        outputs = (tf.cast(x, tf.float32) - mean) * (scale * tf.math.rsqrt(variance + EPSILON)) + offset
-        normalized.append((tf.cast(outputs, x.dtype), mean, variance * count / tf.maximum(count - 1, 1)))
-    return normalized
+    channels = [x.shape[-1] for x in images]
+    count, mean, variance = _moments_over_replicas([tf.stop_gradient(x) for x in images])
+    means, variances = (tf.split(statistic, channels) for statistic in (mean, variance))
+
+    @tf.custom_gradient  # that of every operation would make graphs of several replicas three times as large
+    def normalized(
+        scale: tf.Tensor, offset: tf.Tensor, *images: tf.Tensor
+    ) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor]]]:
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            slopes = [tf.cast(slope, tf.float32) for slope in upstream]
+            centred = [tf.cast(x, tf.float32) - mean for x, mean in zip(images, means, strict=True)]
+            along = [tf.reduce_sum(slope * x, _PIXELS) for slope, x in zip(slopes, centred, strict=True)]
+            own = tf.stack([tf.concat([tf.reduce_sum(slope, _PIXELS) for slope in slopes], 0), tf.concat(along, 0)])
+            sums = tf.unstack(all_reduce(tf.distribute.ReduceOp.SUM, own))
+            inverse = tf.math.rsqrt(variance + EPSILON)
+            factors = (scale * inverse, sums[0] / count, tf.square(inverse) * sums[1] / count)
+            each = zip(images, slopes, centred, *(tf.split(factor, channels) for factor in factors), strict=True)
+            to_images = [
+                tf.cast(factor * (slope - shift - tilt * centre), x.dtype)
+                for x, slope, centre, factor, shift, tilt in each
+            ]
+            return [own[1] * inverse, own[0], *to_images]
+
+        factors = zip(*(tf.split(factor, channels) for factor in (scale, offset)), means, variances, strict=True)
+        return [normalize(x, *each) for x, each in zip(images, factors, strict=True)], gradient
+
+    outputs = normalized(tf.concat(scales, 0), tf.concat(offsets, 0), *images)
+    unbiased = tf.split(variance * count / tf.maximum(count - 1, 1), channels)
+    return list(zip(outputs, means, unbiased, strict=True))
 
 
-def _moments(images: tf.Tensor) -> tf.Tensor:
-    """Returns the number of pixels, and of each channel the mean and the sum of squared deviations, all float32."""
-    images = tf.cast(images, tf.float32)
-    pixels = tf.cast(tf.size(images[..., 0]), tf.float32)  # of unlike parts of the last batch; of an empty one 0
-    mean = tf.math.divide_no_nan(tf.reduce_sum(images, [0, 1, 2]), pixels)
-    return tf.concat([[pixels], mean, tf.reduce_sum(tf.square(images - mean), [0, 1, 2])], 0)
+def _moments_over_replicas(images: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the number of pixels, the mean and the variance of all channels, in order, (sum of channels,).
 
-
-def _merge(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the count, mean and variance of all parts, of `_moments` a row (Chan, Golub and LeVeque, 1979)."""
-    channels = moments.shape[1] // 2
-    counts, means, squares = tf.split(moments, [1, channels, channels], 1)
-    count = tf.reduce_sum(counts)
+    Those of replicas are merged as Chan, Golub and LeVeque do (1979), without cancellation.
+    """
+    own = []
+    for x in (tf.cast(x, tf.float32) for x in images):
+        pixels = tf.cast(tf.size(x) // x.shape[-1], tf.float32)  # of unlike parts of the last batch; of an empty one 0
+        mean = tf.math.divide_no_nan(tf.reduce_sum(x, _PIXELS), pixels)
+        own.append(tf.stack([tf.fill(mean.shape, pixels), mean, tf.reduce_sum(tf.square(x - mean), _PIXELS)]))
+    counts, means, squares = tf.unstack(gather_over_replicas(tf.concat(own, 1)), axis=1)
+    count = tf.reduce_sum(counts, 0)
     mean = tf.reduce_sum(counts * means, 0) / count
-    return count, mean, tf.reduce_sum(squares + counts * tf.square(means - mean), 0) / count
+    return [count, mean, tf.reduce_sum(squares + counts * tf.square(means - mean), 0) / count]
