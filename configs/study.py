@@ -35,7 +35,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         "train.held_out": 500,
         "train.defence": "fgsm_rs",
         "study.seeds": 8,
-        "study.check": "apgd_ce",  # a ninth of the steps of APGD-T, which would take as long as the trainings
+        "study.check": "apgd",  # a ninth of the steps of APGD-T, which would take as long as the trainings
         "study.variants": (
             "RACL printed, matrix norms",
             "RACL, matrix norms",

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset, split_halves
 from racl_tf.distribution import WORKERS, make_strategy, naming_lost_workers
+from racl_tf.memory import released_graphs
 from racl_tf.seeding import derive
 from racl_tf.tables import format_radius
 from racl_tf.training.checkpoints import Position
@@ -110,13 +111,14 @@ def batching(config: ConfigDict, batch_size: int) -> dict[str, Any]:
 def distributed(run: Callable[Concatenate[ConfigDict, P], R]) -> Callable[Concatenate[ConfigDict, P], R]:
     """Returns a step of a run that begins on the configured devices and ends when all processes have ended it.
 
-    The strategy is made first, since that of several processes has to come before any other operation.
+    The strategy is made first, since that of several processes has to come before any other operation. The
+    step's graphs end with it, so that one process may make many.
     """
 
     @functools.wraps(run)
     def together(config: ConfigDict, *args: P.args, **kwargs: P.kwargs) -> R:
         make_strategy(config.strategy)
-        with naming_lost_workers():
+        with naming_lost_workers(), released_graphs():
             result = run(config, *args, **kwargs)
             WORKERS.wait()
         return result

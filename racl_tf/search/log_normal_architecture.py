@@ -59,8 +59,8 @@ class LogNormalArchitecture(Architecture):
     def sample(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a reparameterised draw of alpha (2, 14, 8) and beta (2, 14) for a stateless seed, int32 (2,)."""
         seeds = tf.random.experimental.stateless_split(seed, 2)
-        draws = [
-            tfp.distributions.LogNormal(mean, tf.sqrt(variance)).sample(seed=seeds[index])
+        draws = [  # those of tfp.distributions.LogNormal, whose bijector keeps every graph that it was traced in
+            tf.exp(tfp.distributions.Normal(mean, tf.sqrt(variance)).sample(seed=seeds[index]))
             for index, (mean, variance) in enumerate(self.parameters())
         ]
         return self.normalize(*draws)

@@ -217,7 +217,12 @@ def test_replicas_compute_what_one_device_does_by_a_sum_for_each_level(
 ) -> None:
     """Normalisations that do not wait for each other: of first blocks, pools and skip, and of second blocks."""
     calls, gather = [], batch_norm.gather_over_replicas
-    monkeypatch.setattr(batch_norm, "gather_over_replicas", lambda moments: calls.append(1) or gather(moments))
+
+    def counted(moments: tf.Tensor) -> tf.Tensor:
+        calls.append(moments.shape)
+        return gather(moments)
+
+    monkeypatch.setattr(batch_norm, "gather_over_replicas", counted)
     rng = np.random.default_rng(stride)
     images = rng.normal(1, 2, (5, 6, 6, 8)).astype("float32")
     weights = rng.uniform(size=(8, 3)).astype("float32"), rng.uniform(size=3).astype("float32")
