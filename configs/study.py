@@ -1,8 +1,8 @@
 """Whether RACL's cells are better than others', at an equal budget and over several seeds.
 
 - `study`: the paper's settings on CIFAR-10, for machines with GPUs.
-- `study:cpu`: on a part of MNIST at 16x16 with small networks, trained by FGSM from a random start; 48 networks, hours
-  on two CPU cores, best with `--jobs=2`.
+- `study:cpu`: on a part of MNIST at 16x16 with small networks, trained by FGSM from a random start; 48 networks, 3 to
+  4 hours on two CPU cores with `--jobs=2`.
 - `study:spread`: what of the spread of `study:cpu` lies between cells, which tells what it can rank.
 - `study:smoke`: every step once on digits, in a few minutes.
 - `study:printed`, `study:cpu-printed`, ...: with the constraint to the paper's letter.
