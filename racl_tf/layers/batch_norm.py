@@ -168,7 +168,7 @@ def _normalize_over_replicas(
     """Returns what `normalize_by_batch` does, by moments that each replica takes of its own part.
 
     All replicas get those of all images by one sum, and what gradients need by one more: sums are what replicas wait
-    for, and each takes 50 ms to trace. As in the kernel's gradient, nothing flows back through the statistics.
+    for, and each takes 50 ms to trace. As with the kernel, the statistics that are returned have no gradient.
     """
     channels = [x.shape[-1] for x in images]
     count, mean, variance = _moments_over_replicas([tf.stop_gradient(x) for x in images])
