@@ -180,16 +180,16 @@ def _normalize_over_replicas(
     ) -> tuple[list[tf.Tensor], Callable[..., list[tf.Tensor]]]:
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
             slopes = [tf.cast(slope, tf.float32) for slope in upstream]
-            centred = [tf.cast(x, tf.float32) - mean for x, mean in zip(images, means, strict=True)]
-            along = [tf.reduce_sum(slope * x, _PIXELS) for slope, x in zip(slopes, centred, strict=True)]
+            centered = [tf.cast(x, tf.float32) - mean for x, mean in zip(images, means, strict=True)]
+            along = [tf.reduce_sum(slope * x, _PIXELS) for slope, x in zip(slopes, centered, strict=True)]
             own = tf.stack([tf.concat([tf.reduce_sum(slope, _PIXELS) for slope in slopes], 0), tf.concat(along, 0)])
             sums = tf.unstack(all_reduce(tf.distribute.ReduceOp.SUM, own))
             inverse = tf.math.rsqrt(variance + EPSILON)
             factors = (scale * inverse, sums[0] / count, tf.square(inverse) * sums[1] / count)
-            each = zip(images, slopes, centred, *(tf.split(factor, channels) for factor in factors), strict=True)
+            each = zip(images, slopes, centered, *(tf.split(factor, channels) for factor in factors), strict=True)
             to_images = [
-                tf.cast(factor * (slope - shift - tilt * centre), x.dtype)
-                for x, slope, centre, factor, shift, tilt in each
+                tf.cast(factor * (slope - shift - tilt * center), x.dtype)
+                for x, slope, center, factor, shift, tilt in each
             ]
             return [own[1] * inverse, own[0], *to_images]
 
