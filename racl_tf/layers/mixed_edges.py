@@ -12,7 +12,7 @@ import tensorflow as tf
 from racl_tf.layers import functional
 from racl_tf.layers.batch_norm import StackedNorms
 from racl_tf.layers.initializers import uniform
-from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, LEVELS, NORMALIZATIONS, POOLED_MAPS, SKIP
+from racl_tf.layers.mixed_operations import BLOCKS, DEPTHWISE, LAST, LEVELS, NORMALIZATIONS, POOLED_MAPS, SKIP
 from racl_tf.layers.pool import POOLS
 from racl_tf.seeding import derive
 from racl_tf.space import OPERATIONS
@@ -100,7 +100,7 @@ class MixedEdges(keras.layers.Layer):
         repeated = functional.repeat_channels(activated, self.edges)
         normalized = self._normalized(repeated, norms, scales, others=others)
         norms.update()
-        terms = [normalized[block.norm.index] for block in BLOCKS if block.last]
+        terms = [normalized[index] for index in LAST.values()]
         maps = {pooled.operation: normalized[pooled.norm.index] for pooled in POOLED_MAPS}
         if self.stride == 1:
             maps[SKIP.operation] = mixed
@@ -145,10 +145,9 @@ class MixedEdges(keras.layers.Layer):
             For every edge, side by side (batch, h, w, E * channels / partial).
         """
         norms = StackedNorms((self.moving_mean, self.moving_variance), self.norm_channels, training=False)
-        last = [block.norm.index for block in BLOCKS if block.operation == operation and block.last]
-        if last:
+        if operation in LAST:
             repeated = functional.repeat_channels(tf.nn.relu(inputs), self.edges)
-            return self._normalized(repeated, norms, only=operation)[last[0]]
+            return self._normalized(repeated, norms, only=operation)[LAST[operation]]
         pools = {pooled.operation: pooled for pooled in POOLED_MAPS}
         if operation in pools:
             outputs = POOLS[pools[operation].kind].apply(inputs, self.stride)
@@ -181,8 +180,8 @@ class MixedEdges(keras.layers.Layer):
         stacks = zip(DEPTHWISE.values(), self.depthwise, strict=True)
         depthwise = {size: tf.unstack(tf.cast(stack, self.compute_dtype)) for size, stack in stacks}
         pointwise = tf.unstack(functional.block_diagonal(tf.cast(self.pointwise, self.compute_dtype), self.edges))
-        last = (SKIP, *(block.norm for block in BLOCKS if block.last))
-        factors = {norm.index: scales[norm.operation] for norm in last} if scales else {}
+        ends = {**LAST, SKIP.operation: SKIP.index}
+        factors = {index: scales[operation] for operation, index in ends.items()} if scales else {}
         normalized: dict[int, tf.Tensor] = {}
         maps = dict(others)
         for level in LEVELS:

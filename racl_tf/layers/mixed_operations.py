@@ -91,6 +91,9 @@ def _of_kind(kind: type[T]) -> dict[str, T]:
 BLOCKS = tuple(_blocks(_of_kind(Separable)))
 """The blocks of all operations with convolutions."""
 
+LAST = {block.operation: block.norm.index for block in BLOCKS if block.last}
+"""The index of the normalisation that ends each operation with convolutions."""
+
 POOLED_MAPS = tuple(
     PooledMap(operation, made.kind, Normalization(operation, index, shared=True))
     for index, (operation, made) in enumerate(_of_kind(Pooling).items(), start=len(BLOCKS))
