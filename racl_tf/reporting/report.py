@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from scipy import stats
 
 from racl_tf import file_names
+from racl_tf.evaluation.corruptions import SEVERITIES, CorruptionErrors
 from racl_tf.evaluation.intervals import wilson_interval
 from racl_tf.reporting.cell_chart import draw_cell_chart
 from racl_tf.reporting.charts import (
@@ -551,18 +552,17 @@ def _corruptions(run: RunRecord) -> Iterable[Table]:
     found = record.get("corruptions") if isinstance(record, dict) else None
     if not found:
         return
-    shares: dict[str, list[float]] = {}
-    for row in found["rows"]:
-        shares.setdefault(row["corruption"], []).append(row["accuracy"])
+    errors = CorruptionErrors.from_dict(found)
+    shares = {name: [count / errors.images for count in counts] for name, counts in errors.correct.items()}
     rows = [(name, *(f"{value:.1%}" for value in (*row, float(np.mean(row))))) for name, row in shares.items()]
-    severities = [f"severity {severity}" for severity in range(1, max(map(len, shares.values())) + 1)]
-    relative = found.get("mean_corruption_error")
+    severities = [f"severity {severity}" for severity in range(1, SEVERITIES + 1)]
+    relative = errors.mean_corruption_error
     yield Table(
         "Accuracy",
         ("corruption", *severities, "mean"),
         tuple(rows),
-        f"{found['images']} images of each severity. Mean error over {len(found['mean_over'])} corruptions: "
-        f"{found['mean_error']:.1%}" + ("." if relative is None else f", relative to the baseline's {relative:.1%}."),
+        f"{errors.images} images of each severity. Mean error over {len(errors.counted)} corruptions: "
+        f"{errors.mean_error:.1%}" + ("." if relative is None else f", relative to the baseline's {relative:.1%}."),
     )
 
 

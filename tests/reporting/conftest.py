@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from racl_tf.evaluation import CorruptionErrors
 from racl_tf.files import write_arrays, write_json, write_table
 from racl_tf.settings import paper_settings
 from racl_tf.space import EDGES, OPERATIONS, select_genotype
@@ -74,14 +75,13 @@ def make_run(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
                 {"samples": 8, "images": 4, "attack": {"kind": EVIL, "steps": 5}}
                 | {"candidates": [candidate | {"lower": 1.5, "upper": None}, candidate | {"median": False}]},
             )
-            shares = [{"corruption": EVIL, "accuracy": share} for share in (0.75, 0.5, 0.5, 0.25, 0.25)]
-            corrupted = {"images": 4, "rows": shares, "mean_over": [EVIL], "mean_error": 0.55}
+            corrupted = CorruptionErrors({EVIL: (3, 2, 2, 1, 1)}, images=4).to_dict()
             write_json(
                 run / "evaluate/results.json",
                 {"dataset": EVIL, "model": EVIL, "norm": "linf", "eps": 8 / 255, "images": 4, "classes": 2}
                 | {"class_names": ["cat", EVIL], "results": {"clean": figures, "fgsm": figures, "worst_case": figures}}
                 | {"masking": {"images": 4, "findings": [check | {"verdict": "suspicious"}]}}
-                | {"corruptions": corrupted | {"mean_corruption_error": None}},
+                | {"corruptions": corrupted},
             )
         return run
 
