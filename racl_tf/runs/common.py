@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, load_dataset, split_halves
+from racl_tf.data import Augmentation, Dataset, ImageSet, augmentation_for, hold_out, load_dataset, split_halves
 from racl_tf.distribution import WORKERS, make_strategy, naming_lost_workers
 from racl_tf.memory import released_graphs
 from racl_tf.seeding import derive
@@ -43,6 +43,13 @@ _load = functools.lru_cache(maxsize=2)(load_dataset)
 def search_halves(config: ConfigDict, dataset: Dataset) -> tuple[ImageSet, ImageSet]:
     """Returns the training images that a search's weights learn from, and those that its architecture does."""
     return split_halves(dataset.train, seed=derive(config.seed, "halves"))
+
+
+def training_images(config: ConfigDict, dataset: Dataset) -> tuple[ImageSet, ImageSet | None]:
+    """Returns the images that are trained on, and those that choose the best epoch; None if all are trained on."""
+    if not config.train.held_out:
+        return dataset.train, None
+    return hold_out(dataset.train, config.train.held_out, seed=derive(config.seed, "held out"))
 
 
 def describe_images(images: ImageSet, dataset: Dataset) -> str:

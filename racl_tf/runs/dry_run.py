@@ -19,18 +19,17 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from racl_tf.data import Dataset, batches, hold_out, search_batches, steps_per_epoch
+from racl_tf.data import Dataset, batches, search_batches, steps_per_epoch
 from racl_tf.distribution import make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.memory import machine_memory, process_memory
 from racl_tf.networks.supernet import Supernet
 from racl_tf.result import Result
-from racl_tf.runs.common import augmentation, load_data, search_halves
+from racl_tf.runs.common import batching, load_data, search_halves, training_images
 from racl_tf.runs.search import make_search
 from racl_tf.runs.train import make_trainer, network_to_train
 from racl_tf.search.modes import search_mode
 from racl_tf.search.statistics import constraint_statistics
-from racl_tf.seeding import derive
 from racl_tf.training.callbacks import format_time
 from racl_tf.training.checkpoints import KEPT, Checkpoints
 
@@ -113,7 +112,7 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
         model = make_search(config, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
-        return search_batches(*halves, batch_size, seed=config.seed, augmentation=augmentation(config))
+        return search_batches(*halves, **batching(config, batch_size))
 
     def set_phase(searching: bool) -> None:
         if model.searching != searching:
@@ -153,15 +152,13 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
     """
     settings, dataset = config.train, load_data(config)
     network = network_to_train(config, workdir)
-    images, held_out = dataset.train, None
-    if settings.held_out:
-        images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
+    images, held_out = training_images(config, dataset)
     per_epoch = steps_per_epoch(images, settings.batch_size)
     with _strategy(config).scope():
         trainer = make_trainer(config, network, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
-        return batches(images, batch_size, seed=config.seed, augmentation=augmentation(config))
+        return batches(images, **batching(config, batch_size))
 
     _check_memory(trainer, stream, settings, "train")
     compiled, seconds = _measure(trainer, stream(settings.batch_size))

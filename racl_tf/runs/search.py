@@ -58,11 +58,12 @@ def run_search(config: ConfigDict, workdir: str) -> Genotype:
         return Genotype.load(result)
     name = f"{config.data.name}, seed {config.seed}"
     if search_mode(config.search.mode).architecture is None:
+        step.begin()
         genotype = random_genotype(derive(config.seed, "random cells"), name=name)
     else:
         genotype = _search(config, step).genotype(name)
     if WORKERS.is_chief:
-        draw_genotype(genotype, step.begin() / file_names.GENOTYPE_PICTURE)
+        draw_genotype(genotype, step.path / file_names.GENOTYPE_PICTURE)
         genotype.save(result)
     return genotype
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from racl_tf import file_names
 from racl_tf.attacks import pgd
-from racl_tf.data import Dataset, batches, hold_out, steps_per_epoch
+from racl_tf.data import Dataset, batches, steps_per_epoch
 from racl_tf.data.pipeline import validation_batches
 from racl_tf.defences import make_defence
 from racl_tf.distribution import WORKERS, make_strategy
@@ -32,6 +32,7 @@ from racl_tf.runs.common import (
     load_data,
     set_precision,
     sgd,
+    training_images,
 )
 from racl_tf.runs.events import Events
 from racl_tf.runs.folder import StepFolder, one_writer
@@ -78,9 +79,9 @@ def _train(config: ConfigDict, network: str | Genotype, step: StepFolder) -> tup
         the logged value that is highest in the best epoch, None where the last epoch is kept, and its value by chance.
     """
     settings, dataset = config.train, load_data(config)
-    images, validation, monitor, chance, size = dataset.train, None, None, 0.0, settings.batch_size
-    if settings.held_out:
-        images, held_out = hold_out(images, settings.held_out, seed=derive(config.seed, "held out"))
+    validation, monitor, chance, size = None, None, 0.0, settings.batch_size
+    images, held_out = training_images(config, dataset)
+    if held_out is not None:
         validation = WORKERS.distribute(lambda: validation_batches(held_out, size, share=WORKERS.share(size)))
     steps = steps_per_epoch(images, size)
     with make_strategy(config.strategy).scope():
@@ -97,8 +98,8 @@ def _train(config: ConfigDict, network: str | Genotype, step: StepFolder) -> tup
     genotype = getattr(trainer.network, "genotype", None)
     if genotype and WORKERS.is_chief:
         genotype.save(folder / file_names.GENOTYPE)
-    if held := len(dataset.train) - len(images):
-        chance = chance_level(dataset.num_classes, held)
+    if held_out is not None:
+        chance = chance_level(dataset.num_classes, len(held_out))
         monitor = "val_accuracy" if trainer.validation_attack is None else "val_robust_accuracy"
     _LOGGER.info(
         "Training of %s on %s under the defence %s, %s: %s, %d epochs of %d steps; %s. %s",
@@ -109,7 +110,7 @@ def _train(config: ConfigDict, network: str | Genotype, step: StepFolder) -> tup
         describe_images(images, dataset),
         settings.epochs,
         steps,
-        f"{held} more choose the best epoch" if held else "the last epoch is kept",
+        "the last epoch is kept" if held_out is None else f"{len(held_out)} more choose the best epoch",
         goes_on(position),
     )
     updates = [
