@@ -111,8 +111,8 @@ def paper_settings() -> ConfigDict:
     config.train.momentum = 0.9
     config.train.weight_decay = 3e-4  # coupled L2
     config.train.clip_norm = 5.0
-    config.train.defence = "pgd"  # or none, fgsm_rs, trades, adp, l2nnn (racl_tf.defences)
-    config.train.attack_steps = 7  # PGD steps of the defence
+    config.train.defence = "pgd"  # or none, fgsm_rs, free, trades, adp, l2nnn (racl_tf.defences)
+    config.train.attack_steps = 7  # PGD steps of the defence; replays of free
     config.train.recompute = False  # as in the search; of networks of cells
     config.train.accumulation_steps = 1  # likewise, of any network
     config.train.held_out = 1000  # training images on which the best epoch is chosen; 0 for none, and the last epoch

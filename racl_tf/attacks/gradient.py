@@ -90,12 +90,11 @@ class GradientAttack(Attack):
         return replace(self, eps=eps, step_size=self.step_size * eps / self.eps)
 
     def process(self, logits_of: LogitsOf) -> Process[GradientState | MomentumState]:
-        ball, look = NORMS[self.norm], with_gradient(logits_of, LOSSES[self.loss][self.targeted], self.eot)
+        look = with_gradient(logits_of, LOSSES[self.loss][self.targeted], self.eot)
 
         def start(images: Images) -> GradientState | MomentumState:
             x = images.x
-            first = ball.keep(x, ball.start(images.seeds, x, self.eps), self.eps) if self.random_start else x
-            state = GradientState(first, tf.zeros_like(images.y, tf.bool))
+            state = GradientState(self.first(x, images.seeds), tf.zeros_like(images.y, tf.bool))
             return MomentumState(*state, tf.zeros_like(x)) if self.decay > 0 else state
 
         def step(
@@ -108,11 +107,21 @@ class GradientAttack(Attack):
                 gradient = self.decay * state.momentum + normed
                 state = state._replace(momentum=gradient)
             return state._replace(
-                adversarial=ball.keep(x, moved - x + self.step_size * ball.direction(gradient), self.eps),
+                adversarial=self.moved(x, moved, gradient),
                 is_adversarial=(predicted(logits) == images.y) == self.targeted,
             )
 
         return Process(start, step)
+
+    def first(self, x: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Returns where the attack on images x (B, ...) starts: `random_start` says."""
+        ball = NORMS[self.norm]
+        return ball.keep(x, ball.start(seeds, x, self.eps), self.eps) if self.random_start else x
+
+    def moved(self, x: tf.Tensor, adversarial: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns the images (B, ...) after a step along the gradient from `adversarial`, in the balls around `x`."""
+        ball = NORMS[self.norm]
+        return ball.keep(x, adversarial - x + self.step_size * ball.direction(gradient), self.eps)
 
 
 def fgsm(eps: float, norm: str = "linf", **options: Any) -> GradientAttack:

@@ -24,6 +24,26 @@ class Defence(abc.ABC):
     attack: GradientAttack | None = None
     """What it trains against; None for those that train on clean images."""
 
+    @property
+    def replays(self) -> int:
+        """How often a step of training descends on its batch, each time but the first on images moved by `move`."""
+        return 1
+
+    def start(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Returns the images (B, ...) that `objective` is first given of a batch: by default as they are."""
+        del seeds
+        return images
+
+    def move(self, images: tf.Tensor, moved: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns the images (B, ...) of the next replay.
+
+        Arguments:
+            images: clean.
+            moved: of the last replay.
+            gradient: of its loss with respect to `moved`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how images move between replays.")
+
     @abc.abstractmethod
     def objective(
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor
@@ -34,7 +54,7 @@ class Defence(abc.ABC):
 
         Arguments:
             network: from images to logits; called in training mode, but for attacks.
-            images: clean, float32 (B, ...) in [0, 1].
+            images: clean, float32 (B, ...) in [0, 1]; where there are replays, as `start` and `move` made them.
             labels: integer (B,).
             seeds: one stateless seed per image, int32 (B, 2).
         """

@@ -9,6 +9,7 @@ from racl_tf.defences.adp import ADP
 from racl_tf.defences.adversarial_training import fgsm_rs, pgd, plain
 from racl_tf.defences.confidence_gap import ConfidenceGap
 from racl_tf.defences.defence import Defence
+from racl_tf.defences.free import free
 from racl_tf.defences.trades import trades
 from racl_tf.errors import unknown
 
@@ -17,6 +18,7 @@ DEFENCES: Mapping[str, Callable[..., Defence]] = MappingProxyType(
         "none": plain,
         "pgd": pgd,
         "fgsm_rs": fgsm_rs,
+        "free": free,
         "trades": trades,
         "adp": ADP,
         "l2nnn": ConfidenceGap,
@@ -31,8 +33,8 @@ def make_defence(name: str, *, eps: float, step_size: float, steps: int, norm: s
     Arguments:
         name: a name in `DEFENCES`.
         eps: radius of the ball in units of pixels in [0, 1]; those trained on clean images leave the threat aside.
-        step_size: length of a step of the attack trained against, in the same units; fgsm_rs has its own.
-        steps: the number of these steps; fgsm_rs makes one.
+        step_size: length of a step of the attack trained against, in the same units; fgsm_rs and free have their own.
+        steps: the number of these steps; fgsm_rs makes one, and those of free are its replays.
         norm: "linf" or "l2".
         options: what this defence takes besides: see its own function or class.
 

@@ -216,8 +216,8 @@ def make_trainer(config: ConfigDict, network: str | Genotype, dataset: Dataset, 
     trainer = AdversarialTrainer(
         members[0] if len(members) == 1 else Ensemble(members), defence, validation_attack=validation, seed=config.seed
     )
-    milestones = [(epoch - 1) * total_steps // settings.epochs for epoch in settings.milestones]
-    optimizer = sgd(settings, total_steps, milestones)
+    descents = total_steps * defence.replays
+    optimizer = sgd(settings, descents, [(epoch - 1) * descents // settings.epochs for epoch in settings.milestones])
     trainer.compile(
         optimizer,
         weight_decay=settings.weight_decay,

@@ -21,7 +21,7 @@ from racl_tf.seeding import fold
 from racl_tf.space import NODES, Genotype
 from racl_tf.training.checked_model import CheckedModel
 from racl_tf.training.descent import accumulated_gradients, descend, gradients_of, share_of_batch
-from racl_tf.training.graph_optimizer import without_graph_optimizer
+from racl_tf.training.graph_optimizer import traced_once, without_graph_optimizer
 from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 UPDATES = ("joint", "sequential")
@@ -188,7 +188,7 @@ class RACLSearch(CheckedModel):
         self.architecture_weight_decay = architecture_weight_decay
         self.clip_norm = clip_norm
         self.accumulation_steps = accumulation_steps
-        self._shared_update = tf.function(self.update_weights, autograph=False)
+        self._update_in_both_phases = traced_once(self.update_weights)
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
@@ -215,7 +215,7 @@ class RACLSearch(CheckedModel):
             self.update_dual(point)
         else:
             point = SearchPoint(self.network_constant(log_norms, shared=self._is_proximal))
-        self._update_weights(weight_batch)
+        self._update_in_both_phases(weight_batch)
         self.steps.assign_add(1)
         return self._logs(point)
 
@@ -323,11 +323,6 @@ class RACLSearch(CheckedModel):
         for shown in parts:
             record(self._means, "", *shown)
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
-
-    def _update_weights(self, batch: Batch) -> None:
-        """Updates the weights, in a graph by a function that is traced once for the steps of both phases."""
-        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
-        (self.update_weights if tf.executing_eagerly() or not alone else self._shared_update)(batch)
 
     def _logs(self, point: SearchPoint) -> dict[str, tf.Tensor]:
         shown = (*_ON_WEIGHTS, *ON_ARCHITECTURE) if self.searching else _ON_WEIGHTS

@@ -15,6 +15,7 @@ from racl_tf.errors import UsageError, check_positive
 from racl_tf.seeding import fold
 from racl_tf.training.checked_model import CheckedModel
 from racl_tf.training.descent import accumulated_gradients, descend, share_of_batch
+from racl_tf.training.graph_optimizer import traced_once
 from racl_tf.training.objective import cross_entropy, record, results, running_means
 
 
@@ -22,9 +23,9 @@ from racl_tf.training.objective import cross_entropy, record, results, running_m
 class AdversarialTrainer(CheckedModel):
     """Trains a classifier under a defence, such as on attacked images (Section 3.1; Madry et al., 2018).
 
-    Each step asks the defence for the loss of the batch, "loss", and descends on it. Validation gives the
-    cross-entropy and accuracy on clean images and, under `validation_attack`, robust_accuracy: what the best
-    checkpoint is chosen by, on images held out of the training set.
+    Each step asks the defence for the loss of the batch, "loss", and descends on it, as often as it has replays.
+    Validation gives the cross-entropy and accuracy on clean images and, under `validation_attack`, robust_accuracy:
+    what the best checkpoint is chosen by, on images held out of the training set.
 
     Arguments:
         network: any Keras model from images in [0, 1] to logits.
@@ -105,6 +106,7 @@ class AdversarialTrainer(CheckedModel):
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.accumulation_steps = accumulation_steps
+        self._descend_in_each_replay = traced_once(self._descend)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -121,20 +123,34 @@ class AdversarialTrainer(CheckedModel):
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)
         seeds = _seeds(fold(self.seed, "train/attack", self.steps, 0), images)
+        moved, replays = self.defence.start(images, seeds), self.defence.replays
+        descend = self._descend_in_each_replay if replays > 1 else self._descend
+        for left in reversed(range(replays)):
+            gradient = descend(moved, labels, seeds)
+            if left:
+                moved = self.defence.move(images, moved, gradient)
+        self.steps.assign_add(1)
+        return results(self._means, "loss", "accuracy")
+
+    def _descend(self, images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor | None:
+        """Descends on a batch once, and returns the gradient with respect to its images if these are replayed."""
         variables, whole = self.network.trainable_variables, tf.shape(labels)[0]
 
         def objective(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, Any]:
             loss, logits = self.defence.objective(self.network, images, labels, seeds)
             return share_of_batch(loss, tf.shape(labels)[0], whole), (loss, logits, labels)
 
-        (gradients,), parts = accumulated_gradients(
-            objective, (images, labels, seeds), self.accumulation_steps, variables
+        (gradients, *of_images), parts = accumulated_gradients(
+            objective,
+            (images, labels, seeds),
+            self.accumulation_steps,
+            variables,
+            of_images=self.defence.replays > 1,
         )
         descend(self.optimizer, gradients, variables, clip_norm=self.clip_norm, weight_decay=self.weight_decay)
-        self.steps.assign_add(1)
         for loss, logits, labels in parts:
             record(self._means, "", loss, logits, labels)
-        return results(self._means, "loss", "accuracy")
+        return of_images[0][0] if of_images else None
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)

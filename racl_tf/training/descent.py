@@ -13,12 +13,14 @@ Objective = Callable[[], tuple[tf.Tensor, Any]]
 """Returns a scalar loss, and whatever else is to be known of its computation."""
 
 
-def gradients_of(objective: Objective, *groups: Sequence[keras.Variable]) -> tuple[list[list[tf.Tensor]], Any]:
+def gradients_of(
+    objective: Objective, *groups: Sequence[keras.Variable | tf.Tensor]
+) -> tuple[list[list[tf.Tensor]], Any]:
     """Returns the gradients of a loss with respect to each group of variables, and what else the objective returns.
 
-    Those of variables that the loss does not depend on are zeros.
+    Those of variables that the loss does not depend on are zeros. A group may hold tensors instead.
     """
-    values = [[variable.value for variable in group] for group in groups]
+    values = [[one.value if isinstance(one, keras.Variable) else one for one in group] for group in groups]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         loss, details = objective()
@@ -30,6 +32,7 @@ def accumulated_gradients(
     batch: Sequence[tf.Tensor],
     steps: int,
     *groups: Sequence[keras.Variable],
+    of_images: bool = False,
 ) -> tuple[list[list[tf.Tensor]], list[Any]]:
     """Returns the gradients of a batch's loss, summed over parts of it of which one is in memory at a time.
 
@@ -38,25 +41,34 @@ def accumulated_gradients(
         batch: tensors that begin with the images' axis.
         steps: the number of parts, as equal as can be; one image each at least.
         groups: of variables.
+        of_images: whether the gradient with respect to the batch's first tensor is wanted too.
 
     Returns:
-        The gradients by group, and a list of what else the objective returned, part by part.
+        The gradients by group, with that of the images as a last group if it is wanted, and a list of what else the
+        objective returned, part by part.
     """
+
+    def gradients_at(rows: Sequence[tf.Tensor]) -> tuple[list[list[tf.Tensor]], Any]:
+        return gradients_of(lambda: objective(*rows), *groups, *([rows[:1]] if of_images else []))
+
     if steps == 1:
-        gradients, details = gradients_of(lambda: objective(*batch), *groups)
+        gradients, details = gradients_at(batch)
         return gradients, [details]
     count = tf.shape(batch[0])[0]
     edges = [count * step // steps for step in range(steps + 1)]
     totals: list[tf.Tensor] = []
-    found = []
+    images, found = [], []
     for first, last in pairwise(edges):
         with tf.control_dependencies(totals):  # parts run one after the other
             rows = [tf.identity(tensor[first:last]) for tensor in batch]
-        gradients, details = gradients_of(lambda rows=rows: objective(*rows), *groups)  # type: ignore[misc]
+        gradients, details = gradients_at(rows)
+        if of_images:
+            images += gradients.pop()
         flat = tf.nest.flatten(gradients)
         totals = [total + gradient for total, gradient in zip(totals, flat, strict=True)] if totals else flat
         found.append(details)
-    return tf.nest.pack_sequence_as(gradients, totals), found
+    gradients = tf.nest.pack_sequence_as(gradients, totals)
+    return [*gradients, [tf.concat(images, axis=0)]] if of_images else gradients, found
 
 
 def share_of_batch(loss: tf.Tensor, count: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:

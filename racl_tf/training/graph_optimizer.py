@@ -1,4 +1,4 @@
-"""Whether TensorFlow optimises the graph of a step."""
+"""How the graph of a step is made: whether TensorFlow optimises it, and what is traced once."""
 
 import functools
 from collections.abc import Callable
@@ -9,6 +9,21 @@ import tensorflow as tf
 P = ParamSpec("P")
 R = TypeVar("R")
 _OFF = "disable_meta_optimizer"
+
+
+def traced_once(function: Callable[P, R]) -> Callable[P, R]:
+    """Returns the function, traced once for all the places in graphs that call it.
+
+    It is called as it is outside of graphs, and on several replicas, which do not meet inside of another function.
+    """
+    traced = tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        return (function if tf.executing_eagerly() or not alone else traced)(*args, **kwargs)
+
+    return call
 
 
 def without_graph_optimizer(step: Callable[P, R]) -> Callable[P, R]:

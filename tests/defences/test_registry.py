@@ -74,12 +74,13 @@ def test_every_defence_trains_and_comes_back_from_its_file(name: str, tmp_path: 
 
 
 def test_names_threat_and_options_arrive() -> None:
-    assert list(DEFENCES) == ["none", "pgd", "fgsm_rs", "trades", "adp", "l2nnn"]
+    assert list(DEFENCES) == ["none", "pgd", "fgsm_rs", "free", "trades", "adp", "l2nnn"]
     attack = pgd(0.05, 0.02, 2, norm="l2")
     made: Callable[..., Any] = partial(make_defence, **THREAT)
     assert made("none").attack is None
     assert made("pgd", norm="l2").attack == attack
     assert made("fgsm_rs", norm="l2").attack == replace(attack, step_size=0.0625, steps=1)
+    assert made("free", norm="l2").attack == replace(attack, step_size=0.05)
     found = made("trades", norm="l2", beta=1.0)
     assert (found.attack, found.beta) == (attack, 1.0)
     assert made("trades").beta == 6
@@ -97,7 +98,7 @@ def test_defences_are_values(name: str) -> None:
 
 
 def test_errors_say_what_is_known() -> None:
-    with pytest.raises(UsageError, match=r"Unknown defence 'trade'\. Did you mean 'trades'\?.*none, pgd, fgsm_rs"):
+    with pytest.raises(UsageError, match=r"Unknown defence 'trade'\. Did you mean 'trades'\?.*pgd, fgsm_rs, free"):
         make_defence("trade", **THREAT)
     with pytest.raises(UsageError, match=r"Unknown option of trades 'betta'\. Did you mean 'beta'\?"):
         make_defence("trades", **THREAT, betta=1.0)

@@ -66,11 +66,11 @@ def test_adversarial_defences_withstand_pgd_where_plain_training_does_not(measur
     judge = [pgd(0.1, 0.0125, 20)]
     results = {
         name: measure(small_network(), make_defence(name, **THREAT), judge)
-        for name in ("none", "pgd", "fgsm_rs", "trades")
+        for name in ("none", "pgd", "fgsm_rs", "free", "trades")
     }
     assert min(clean for clean, _ in results.values()) > 0.93
     assert results["none"][1] < 0.7
-    for name in ("pgd", "fgsm_rs", "trades"):
+    for name in ("pgd", "fgsm_rs", "free", "trades"):
         assert results[name][1] > results["none"][1] + 0.15, results
 
 
