@@ -63,7 +63,7 @@ RESULTS: list[Result] = [
     PaperTable("Table 1", ("RACL",), ("Clean",), {("RACL", "Clean"): Measured(52.1, 49.0, 55.2)}, {}),
     SearchSummary(SEARCHED, steps=300, constraint=0.1, kept=0.875, epochs=5),
     Spread({3: {"clean": np.array([[0.9, 0.8], [0.7, 0.8]])}}, {3: 0.01}, (100, 120)),
-    DryRun("training", 9, 9, 8, {"training": 4}, {"training": 0.5}, 1.0, 0.5, 2, 10**9, 10**10, 10**6),
+    DryRun("training", 9, 9, 8, {"training": 4}, {"training": 0.5}, 1.0, 0.5, 0.0, 2, 10**9, 10**10, 10**6),
     Study({"random cells": (outcome(2), outcome(3)), "PC-DARTS": (outcome(1), outcome(2))}, "fgsm"),
 ]
 

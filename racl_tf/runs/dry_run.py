@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -22,19 +23,23 @@ from ml_collections import ConfigDict
 from racl_tf.data import Dataset, batches, search_batches, steps_per_epoch
 from racl_tf.distribution import make_strategy
 from racl_tf.errors import UsageError
-from racl_tf.memory import machine_memory, process_memory
+from racl_tf.memory import machine_memory, process_memory, released_graphs
 from racl_tf.networks.supernet import Supernet
 from racl_tf.result import Result
 from racl_tf.runs.common import batching, load_data, search_halves, training_images
-from racl_tf.runs.search import make_search
+from racl_tf.runs.search import compare_gains, make_search
 from racl_tf.runs.train import make_trainer, network_to_train
+from racl_tf.search import RACLSearch
 from racl_tf.search.modes import search_mode
 from racl_tf.search.statistics import constraint_statistics
+from racl_tf.training.adversarial_trainer import AdversarialTrainer
 from racl_tf.training.callbacks import format_time
 from racl_tf.training.checkpoints import KEPT, Checkpoints
 
-_STEPS = 6  # that are measured of each phase, the first of which compiles
+_STEPS = 6  # that are measured of each phase at least, the first of which compiles
+_SECONDS = 5  # that measured steps take at least together, after the first: those of small networks are soon faster
 _SHARE = 4  # the batch is a fourth of the wanted one while it is not known whether that fits
+_EPOCH, _PICTURES = 180_000, 700_000  # bytes that a search writes each epoch (events, architectures), and at its end
 _SMALL = 32  # images of a batch of which this is not asked
 
 
@@ -51,10 +56,11 @@ class DryRun(Result):
         step_seconds: of a step by phase, the median.
         compile_seconds: of the first steps of all phases.
         epoch_seconds: what comes at an epoch's end: validation, statistics, the state.
+        end_seconds: what comes at the run's end: the gains of a search's operations.
         epochs: of the whole run.
         memory: the process's peak in bytes.
         machine_memory: in bytes, of this machine or container.
-        disk: bytes that states and networks will take.
+        disk: bytes that the folder will take.
     """
 
     what: str
@@ -65,6 +71,7 @@ class DryRun(Result):
     step_seconds: Mapping[str, float]
     compile_seconds: float
     epoch_seconds: float
+    end_seconds: float
     epochs: int
     memory: int
     machine_memory: int
@@ -74,7 +81,7 @@ class DryRun(Result):
     def seconds(self) -> float:
         """Expected of the whole run, without the start of Python and the reading of data."""
         steady = sum(self.steps[phase] * seconds for phase, seconds in self.step_seconds.items())
-        return self.compile_seconds + steady + self.epochs * self.epoch_seconds
+        return self.compile_seconds + steady + self.epochs * self.epoch_seconds + self.end_seconds
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "seconds": self.seconds}
@@ -88,7 +95,8 @@ class DryRun(Result):
             f"Dry run of the {self.what}; nothing of it is kept.",
             f"Network: {self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image.",
             f"Time: {format_time(self.seconds)} for {self.epochs} epochs: {steps}, in batches of {self.batch_size}; "
-            f"{format_time(self.compile_seconds)} to compile; {self.epoch_seconds:.2g} s at each epoch's end.",
+            f"{format_time(self.compile_seconds)} to compile; {self.epoch_seconds:.2g} s at each epoch's end"
+            + (f", {format_time(self.end_seconds)} at the run's." if self.end_seconds else "."),
             f"Memory: at most {_gigabytes(self.memory)} of {_gigabytes(self.machine_memory)}.",
             f"Disk: {_gigabytes(self.disk)}.",
         ]
@@ -108,26 +116,25 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
     dataset = load_data(config)
     halves = search_halves(config, dataset)
     per_epoch = steps_per_epoch(halves[0], settings.batch_size)
-    with _strategy(config).scope():
-        model = make_search(config, dataset, per_epoch * settings.epochs)
+    strategy = _strategy(config)
+
+    def make() -> RACLSearch:
+        with strategy.scope():
+            return make_search(config, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
         return search_batches(*halves, **batching(config, batch_size))
 
-    def set_phase(searching: bool) -> None:
-        if model.searching != searching:
-            model.searching = searching
-            model.make_train_function(force=True)
-
     phases = {"warm-up": settings.warmup_epochs, "search": settings.epochs - settings.warmup_epochs}
-    _check_memory(model, stream, settings, "search")
+    _check_memory(make, stream, settings, "search")
+    model = make()
     compiled, seconds = 0.0, {}
     for phase in (phase for phase, epochs in phases.items() if epochs):
-        set_phase(phase == "search")
+        model.searching = phase == "search"
+        model.make_train_function(force=True)
         first, seconds[phase] = _measure(model, stream(settings.batch_size))
         compiled += first
-    constraint_statistics(model)
-    statistics_seconds = _seconds(lambda: constraint_statistics(model))
+    first, later = (_seconds(lambda: constraint_statistics(model)) for _ in range(2))
     return _report(
         "search",
         model,
@@ -136,10 +143,11 @@ def dry_run_search(config: ConfigDict, workdir: str) -> DryRun:
         batch_size=settings.batch_size,
         steps={phase: epochs * per_epoch for phase, epochs in phases.items() if epochs},
         step_seconds=seconds,
-        compile_seconds=compiled,
-        epoch_seconds=statistics_seconds,
+        compile_seconds=compiled + first - later,
+        epoch_seconds=later,
+        end_seconds=_seconds(lambda: compare_gains(model, halves[1])) if model.constraint is not None else 0.0,
         epochs=settings.epochs,
-        networks=0,
+        written=settings.epochs * _EPOCH + _PICTURES,
     )
 
 
@@ -154,13 +162,17 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
     network = network_to_train(config, workdir)
     images, held_out = training_images(config, dataset)
     per_epoch = steps_per_epoch(images, settings.batch_size)
-    with _strategy(config).scope():
-        trainer = make_trainer(config, network, dataset, per_epoch * settings.epochs)
+    strategy = _strategy(config)
+
+    def make() -> AdversarialTrainer:
+        with strategy.scope():
+            return make_trainer(config, network, dataset, per_epoch * settings.epochs)
 
     def stream(batch_size: int) -> tf.data.Dataset:
         return batches(images, **batching(config, batch_size))
 
-    _check_memory(trainer, stream, settings, "train")
+    _check_memory(make, stream, settings, "train")
+    trainer = make()
     compiled, seconds = _measure(trainer, stream(settings.batch_size))
     validation = 0.0
     if held_out is not None:
@@ -180,8 +192,9 @@ def dry_run_training(config: ConfigDict, workdir: str) -> DryRun:
         step_seconds={"training": seconds},
         compile_seconds=compiled,
         epoch_seconds=validation,
+        end_seconds=0.0,
         epochs=settings.epochs,
-        networks=1,
+        written=sum(math.prod(variable.shape) * 4 for variable in trainer.network.variables),
     )
 
 
@@ -220,24 +233,34 @@ def _quiet() -> Iterator[None]:
 
 
 class _Clock(keras.callbacks.Callback):
+    """Stops after so many steps and, from the first to the last, so many seconds."""
+
+    def __init__(self, steps: int, seconds: float) -> None:
+        super().__init__()
+        self._steps, self._seconds = steps, seconds
+
     def on_train_begin(self, logs: object = None) -> None:
         self.times = [time.monotonic()]
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
         self.times.append(time.monotonic())
+        if batch + 1 >= self._steps and self.times[-1] - self.times[1] >= self._seconds:
+            self.model.stop_training = True
 
 
-def _measure(model: keras.Model, stream: tf.data.Dataset, steps: int = _STEPS) -> tuple[float, float]:
-    """Returns the seconds of the first step beyond those of a later one, and the median of the later ones."""
-    clock = _Clock()
-    model.fit(stream, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
-    first, *later = (after - before for before, after in zip(clock.times, clock.times[1:], strict=False))
-    steady = statistics.median(later) if later else first
+def _measure(
+    model: keras.Model, stream: tf.data.Dataset, steps: int = _STEPS, seconds: float = _SECONDS
+) -> tuple[float, float]:
+    """Returns the seconds of the first step beyond those of a later one, and the median of the last half of these."""
+    clock = _Clock(steps, seconds)
+    model.fit(stream, shuffle=False, verbose=0, callbacks=[clock])
+    first, *later = (after - before for before, after in pairwise(clock.times))
+    steady = statistics.median(later[len(later) // 2 :]) if later else first
     return max(first - steady, 0.0), steady
 
 
 def _check_memory(
-    model: keras.Model, stream: Callable[[int], tf.data.Dataset], settings: ConfigDict, section: str
+    make: Callable[[], keras.Model], stream: Callable[[int], tf.data.Dataset], settings: ConfigDict, section: str
 ) -> None:
     """Checks, by a step of a fourth of a batch, that a whole one will fit: what a step takes grows at most as it does.
 
@@ -247,9 +270,13 @@ def _check_memory(
     batch_size = settings.batch_size
     if batch_size <= _SMALL:
         return
-    before, few = _resident(), max(math.ceil(batch_size / _SHARE), settings.accumulation_steps)
-    _reset_peak()
-    _measure(model, stream(few), steps=2)
+    few = max(math.ceil(batch_size / _SHARE), settings.accumulation_steps)
+    with released_graphs():  # and of the model, whose memory is taken again
+        model = make()
+        before = _resident()
+        _reset_peak()
+        _measure(model, stream(few), steps=2, seconds=0)
+        del model
     image, available = (_peak() - before) / few, machine_memory()
     expected = before + image * batch_size
     if expected > available:
@@ -260,27 +287,24 @@ def _check_memory(
             f"{_gigabytes(available)}. {advice}: lower {section}.batch_size, {section}.channels or {section}.cells, "
             f"raise {section}.accumulation_steps={settings.accumulation_steps}, or set {section}.recompute."
         )
-    model.make_train_function(force=True)
 
 
 def _report(
-    what: str, model: keras.Model, network: keras.Model, dataset: Dataset, *, networks: int, **measured: Any
+    what: str, model: keras.Model, network: keras.Model, dataset: Dataset, *, written: int, **measured: Any
 ) -> DryRun:
     peak = _peak()
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(model, pathlib.Path(folder))
         saved = _seconds(checkpoints.save)
         state = sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
-    weights = sum(math.prod(variable.shape) * 4 for variable in network.variables)
     measured["epoch_seconds"] += saved
-    disk = KEPT * state + networks * weights
     return DryRun(
         what,
         parameters=sum(math.prod(variable.shape) for variable in network.trainable_variables),
         multiply_adds=multiply_adds(network, dataset),
         memory=peak,
         machine_memory=machine_memory(),
-        disk=disk,
+        disk=KEPT * state + written,
         **measured,
     )
 

@@ -15,7 +15,7 @@ from racl_tf.data.image_set import ImageSet
 from racl_tf.distribution import WORKERS, make_strategy
 from racl_tf.errors import UsageError
 from racl_tf.files import read_json_lines, read_table
-from racl_tf.lipschitz import compare_norms_with_gains, operation_gains
+from racl_tf.lipschitz import GainComparison, compare_norms_with_gains, operation_gains
 from racl_tf.networks.supernet import Supernet
 from racl_tf.reporting import draw_genotype, plot_search
 from racl_tf.runs.common import (
@@ -135,20 +135,22 @@ def summarize(search: RACLSearch, folder: pathlib.Path, images: ImageSet) -> Sea
     """
     entries = read_json_lines(folder / file_names.ARCHITECTURE)
     earlier = entries[-1 - min(_EPOCHS_BEFORE, len(entries) - 1)]
-    constraint = gains = None
-    if search.constraint is not None:
-        constraint = float(read_table(folder / file_names.STEPS)[-1]["constraint"])
-        shown = images.images(np.arange(min(_IMAGES, len(images))))
-        found = operation_gains(search.supernet, shown, *search.architecture.median())
-        gains = compare_norms_with_gains(search.norms.measure(keep=False), found, images=len(shown))
+    constrained = search.constraint is not None
     return SearchSummary(
         statistics={name: value for name, value in entries[-1].items() if isinstance(value, float)},
         steps=int(search.architecture_optimizer.iterations.numpy()),
-        constraint=constraint,
+        constraint=float(read_table(folder / file_names.STEPS)[-1]["constraint"]) if constrained else None,
         kept=choices_kept(search.genotype(), Genotype.from_text(earlier["genotype"])),
         epochs=entries[-1]["epoch"] - earlier["epoch"],
-        gains=gains,
+        gains=compare_gains(search, images) if constrained else None,
     )
+
+
+def compare_gains(search: RACLSearch, images: ImageSet) -> GainComparison:
+    """Returns how the norms of a search's operations correlate with the gains measured on the first few images."""
+    shown = images.images(np.arange(min(_IMAGES, len(images))))
+    gains = operation_gains(search.supernet, shown, *search.architecture.median())
+    return compare_norms_with_gains(search.norms.measure(keep=False), gains, images=len(shown))
 
 
 def make_search(config: ConfigDict, dataset: Dataset, total_steps: int) -> RACLSearch:

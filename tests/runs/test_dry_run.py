@@ -31,18 +31,20 @@ def test_the_time_of_a_run_is_that_of_its_parts() -> None:
         step_seconds={"warm-up": 0.25, "search": 0.5},
         compile_seconds=60.0,
         epoch_seconds=2.0,
+        end_seconds=7.0,
         epochs=20,
         memory=1_500_000_000,
         machine_memory=25_000_000_000,
         disk=2_500_000,
     )
-    assert run.seconds == 60 + 25 + 150 + 40
+    assert run.seconds == 60 + 25 + 150 + 40 + 7
     text = str(run)
     assert "1,234,567 parameters, 12.3 million multiply-adds" in text
-    assert "4 min 35 s for 20 epochs: 100 steps of 0.25 s in the warm-up; 300 steps of 0.5 s in the search" in text
+    assert "4 min 42 s for 20 epochs: 100 steps of 0.25 s in the warm-up; 300 steps of 0.5 s in the search" in text
+    assert "2 s at each epoch's end, 7 s at the run's." in text
     assert "1.50 GB of 25.00 GB" in text
     assert "Disk: 2.5 MB" in text
-    assert json.loads(json.dumps(run.to_dict()))["seconds"] == 275
+    assert json.loads(json.dumps(run.to_dict()))["seconds"] == 282
 
 
 def test_a_training(config: ConfigDict, tmp_path: pathlib.Path) -> None:
