@@ -26,7 +26,7 @@ EXPECTED = {
     "limit": {"search step, attainable / measured", "attack pass, multiply-adds", "PGD-2, kernels alone / measured"},
     "networks": {"ours, forward", "ours, step", "ours, peak memory"},
     "growth": {"batch 2", "exponent of batch", "exponent of classes", "exponent of pixels", "test images 16"},
-    "pipeline": {"augmented / constant", "producing a batch of each half, alone"},
+    "pipeline": {"augmented / constant", "from a file / in memory", "producing a batch of each half, alone"},
     "standing": {"evaluation / bare passes", "same outcome with all steps on all images"},
     "strategy": {"1 replicas", "2 replicas, first call", "2 replicas / 1 replicas"},
     "startup": {"import racl_tf, after them", "racl-search --help", "start of Python to end of first search step"},
