@@ -124,9 +124,9 @@ class AdversarialTrainer(CheckedModel):
         images, labels = self._batch(data)
         seeds = _seeds(fold(self.seed, "train/attack", self.steps, 0), images)
         moved, replays = self.defence.start(images, seeds), self.defence.replays
-        descend = self._descend_in_each_replay if replays > 1 else self._descend
+        step = self._descend_in_each_replay if replays > 1 else self._descend
         for left in reversed(range(replays)):
-            gradient = descend(moved, labels, seeds)
+            gradient = step(moved, labels, seeds)
             if left:
                 moved = self.defence.move(images, moved, gradient)
         self.steps.assign_add(1)
