@@ -34,6 +34,7 @@ flags.DEFINE_list("classes", ["10", "100", "1000"], "The axis of classes.")
 flags.DEFINE_list("sides", ["8", "16", "32", "64"], "The sides of the images on the axis of pixels.")
 flags.DEFINE_list("test_images", ["100", "1000", "10000"], "The axis of test images.")
 flags.DEFINE_string("png", None, "The file for the plot; none without it.")
+_COLUMNS = 3
 
 
 def measure(report: Report) -> None:
@@ -45,9 +46,10 @@ def measure(report: Report) -> None:
     if len(FLAGS.test_images) > 1:
         images = [int(size) for size in FLAGS.test_images]
         axes["test images"] = partial(along, evaluation, "images", images, {"channels": FLAGS.channels})
-    figure = Figure(figsize=(3 * len(axes), 3), layout="constrained")
-    panels = figure.subplots(1, len(axes), squeeze=False)[0]
-    for panel, (axis, times) in zip(panels, axes.items(), strict=True):
+    rows = math.ceil(len(axes) / _COLUMNS)
+    figure = Figure(figsize=(3.4 * _COLUMNS, 3 * rows), layout="constrained")
+    for place, (axis, times) in enumerate(axes.items(), start=1):
+        panel = figure.add_subplot(rows, _COLUMNS, place)
         seconds = times()
         for size, values in seconds.items():
             report.add(f"{axis} {size}", values, "s")

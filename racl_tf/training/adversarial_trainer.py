@@ -106,7 +106,7 @@ class AdversarialTrainer(CheckedModel):
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.accumulation_steps = accumulation_steps
-        self._descend_in_each_replay = traced_once(self._descend)
+        self._descend_in_each_replay = traced_once(self._descend, inline=False)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

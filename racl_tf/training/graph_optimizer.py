@@ -11,12 +11,17 @@ R = TypeVar("R")
 _OFF = "disable_meta_optimizer"
 
 
-def traced_once(function: Callable[P, R]) -> Callable[P, R]:
+def traced_once(function: Callable[P, R], *, inline: bool = True) -> Callable[P, R]:
     """Returns the function, traced once for all the places in graphs that call it.
 
     It is called as it is outside of graphs, and on several replicas, which do not meet inside of another function.
+
+    Arguments:
+        function: graph code.
+        inline: whether a graph holds a copy of it for each call. Without, it is optimised once too, and what it does in
+            one call waits for all of the call before.
     """
-    traced = tf.function(function, autograph=False)
+    traced = tf.function(function, autograph=False, experimental_attributes=None if inline else {"_noinline": True})
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
