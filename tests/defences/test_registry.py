@@ -98,7 +98,8 @@ def test_defences_are_values(name: str) -> None:
 
 
 def test_errors_say_what_is_known() -> None:
-    with pytest.raises(UsageError, match=r"Unknown defence 'trade'\. Did you mean 'trades'\?.*pgd, fgsm_rs, free"):
+    known = r"Unknown defence 'trade'\. Did you mean 'trades'\?.*none, pgd, fgsm_rs, free"
+    with pytest.raises(UsageError, match=known):
         make_defence("trade", **THREAT)
     with pytest.raises(UsageError, match=r"Unknown option of trades 'betta'\. Did you mean 'beta'\?"):
         make_defence("trades", **THREAT, betta=1.0)
