@@ -15,6 +15,7 @@ from racl_tf.errors import UsageError
 _IMAGES, _LABELS = "Images to train on must lie in [0, 1]", "Labels must be classes from 0"
 _EMPTY = "A last batch of fewer images than replicas leaves one of them without any"
 _LARGEST = np.iinfo(np.int32).max
+Logs = dict[str, tf.Tensor]
 
 
 class CheckedModel(keras.Model):
@@ -31,32 +32,49 @@ class CheckedModel(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
             super().make_train_function(force)
-            if WORKERS.count > 1:
-                self.train_function = self._together(self.train_step)
+            self.train_function = self._in_one_graph(self.train_step, self.train_function)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
             super().make_test_function(force)
-            if WORKERS.count > 1:
-                self.test_function = self._together(self.test_step)
+            self.test_function = self._in_one_graph(self.test_step, self.test_function)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if WORKERS.count == 1:  # else Keras would reduce nested batches as one tensor, to build what is built already
             super()._maybe_symbolic_build(iterator, data_batch)
 
-    def _together(self, step: Callable[[Any], dict[str, tf.Tensor]]) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
-        """Returns a function that takes a step on all replicas of several processes and returns the first one's logs.
+    def _in_one_graph(self, step: Callable[[Any], Logs], otherwise: Callable[[Any], Logs]) -> Callable[[Any], Logs]:
+        """Returns a function that takes a step on the next batch of an iterator and returns its logs.
 
-        Those of all replicas are the same here. Keras would reduce them along an axis that scalars do not have.
+        Keras's own, `otherwise`, calls the graph of a step from another one, for which TensorFlow keeps it once more,
+        and reduces logs of replicas in several processes along an axis that scalars do not have. It remains for what
+        is no iterator of TensorFlow's, for several steps at once, for XLA and for eager steps.
         """
+        if WORKERS.count == 1 and (self.run_eagerly or self.jit_compile or self.steps_per_execution > 1):
+            return otherwise
         strategy = self.distribute_strategy
 
-        @tf.function(autograph=False, jit_compile=self.jit_compile)
-        def on_all(batches: Iterator[Any]) -> dict[str, tf.Tensor]:
-            logs = strategy.run(step, (next(batches),))
-            return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
+        def step_on(batch: Any) -> Logs:
+            optional = tf.experimental.Optional  # what Keras makes of None
+            batch = tf.nest.map_structure(lambda value: None if isinstance(value, optional) else value, batch)
+            tensors = [value for value in tf.nest.flatten(batch) if value is not None]
+            with tf.control_dependencies(tensors):  # else a step would begin after the last batch, which changes state
+                return step(batch)
 
-        return on_all
+        @tf.function(autograph=False, jit_compile=self.jit_compile, reduce_retracing=True)
+        def next_step(batches: Iterator[Any]) -> Logs:
+            logs = strategy.run(step_on, (next(batches),))
+            return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}  # all the same
+
+        def function(batches: Any) -> Logs:
+            if not isinstance(batches, tf.data.Iterator | tf.distribute.DistributedIterator):
+                return otherwise(batches)
+            try:
+                return next_step(batches)
+            except tf.errors.OutOfRangeError:
+                raise StopIteration from None
+
+        return function
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         if isinstance(x, tf.data.Dataset):

@@ -255,3 +255,51 @@ def test_one_hot_labels_are_refused() -> None:
     x, y = data()
     with pytest.raises(UsageError, match=r"float32 of shape \(.*3\)\. For one-hot rows take their argmax"):
         trainer().fit(x, np.eye(3, dtype="float32")[y], verbose=0)
+
+
+def of_unknown_length(x: np.ndarray, y: np.ndarray) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((x, y)).filter(lambda image, label: label >= 0).batch(5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 5}],
+    ids=["eager", "two at once", "more than there are at once"],
+)
+def test_every_way_to_run_steps_learns_the_same_to_the_end_of_the_data(options: dict[str, Any]) -> None:
+    x, y = data(13)
+    models = [trainer(attack=pgd(0.1, 0.05, 2)), trainer(attack=pgd(0.1, 0.05, 2), **options)]
+    histories = [model.fit(of_unknown_length(x, y), epochs=2, verbose=0).history for model in models]
+    assert [int(model.steps) for model in models] == [6, 6]  # 5, 5 and 3 images in each epoch
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
+    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    evaluated = [model.evaluate(of_unknown_length(x, y), verbose=0, return_dict=True) for model in models]
+    assert evaluated[0] == pytest.approx(evaluated[1], rel=1e-5)
+
+
+def test_batches_without_weights_may_say_so() -> None:
+    x, y = data(4)
+    models = [trainer(), trainer()]
+    models[0].fit(((x, y, None) for _ in range(2)), verbose=0)
+    models[1].fit(((x, y) for _ in range(2)), verbose=0)
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Traced(AdversarialTrainer):
+    """A trainer that notes the sizes of batches that its step is traced for."""
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        self.sizes.append(data[0].shape[0])
+        return super().train_step(data)
+
+
+def test_a_step_on_batches_of_all_sizes_is_traced_twice_at_most() -> None:
+    model = Traced(keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)]))
+    model.compile()
+    model.sizes = []
+    for size in (4, 5, 6, 7):
+        model.fit(tf.data.Dataset.from_tensors(data(size)), verbose=0)
+    assert model.sizes == [4, None]
