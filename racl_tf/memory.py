@@ -6,9 +6,11 @@ import math
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterator
 
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
+_LIBRARIES = {"tensorflow", "tensorflow_probability", "keras", "racl_tf", "absl", *sys.stdlib_module_names}
 
 
 @contextlib.contextmanager
@@ -29,6 +31,41 @@ def released_graphs() -> Iterator[None]:
         for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
             del registry[name]
         gc.collect()
+
+
+@contextlib.contextmanager
+def short_stacks() -> Iterator[None]:
+    """Has operations of graphs traced within remember where in the user's code they were made; a decorator too.
+
+    TensorFlow keeps the stack of each operation as text, several times over: some 80 frames, a third of the memory that
+    a search's graphs take. Those of TensorFlow, Keras, absl, this package and Python's own modules are left out.
+    """
+    import tensorflow as tf
+
+    stack_filter = None if tf.executing_eagerly() else _stack_filter()
+    with stack_filter or contextlib.nullcontext():
+        yield
+
+
+def _stack_filter() -> contextlib.AbstractContextManager[object] | None:
+    """Returns TensorFlow's filter of frames, for those of libraries; None if it has none."""
+    try:
+        from tensorflow.python.framework import ops  # no public name leads to these
+        from tensorflow.python.util import tf_stack
+    except ImportError:
+        return None
+    files = {
+        file
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in _LIBRARIES and (file := getattr(module, "__file__", None))
+    }
+    files -= {ops.__file__, tf_stack.__file__}  # the innermost frames, which TensorFlow leaves out by their number
+
+    class LibraryFilter(tf_stack.StackTraceFilter):
+        def get_filtered_filenames(self) -> frozenset[str]:
+            return frozenset(files)
+
+    return LibraryFilter()
 
 
 def machine_memory() -> int:

@@ -23,6 +23,7 @@ from racl_tf.attacks.checks import (
 from racl_tf.attacks.digest import digest
 from racl_tf.attacks.head import without_head
 from racl_tf.errors import UsageError, shortened
+from racl_tf.memory import short_stacks
 
 _LOGGER = logging.getLogger(__name__)
 _ALIKE = 0.05  # relative difference of logits that rounding may make in batches of other sizes
@@ -164,6 +165,7 @@ class Classifier:
         key = (function, static, *((value.dtype, *value.shape[1:]) for value in tf.nest.flatten(arrays)))
         if key not in self._graphs:
 
+            @short_stacks()
             def graph(arrays: Any, others: dict[str, tf.Tensor]) -> Any:
                 return function(static, self.logits_of, arrays, **others)
 

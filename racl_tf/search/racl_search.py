@@ -12,6 +12,7 @@ from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError, check_positive, unknown
 from racl_tf.lipschitz.operation_norms import OperationNorms
 from racl_tf.lipschitz.surrogate import LogNormal, least_relative_mean, network_constant
+from racl_tf.memory import short_stacks
 from racl_tf.networks.supernet import Supernet
 from racl_tf.search.architecture import Architecture
 from racl_tf.search.confidence_constraint import ConfidenceConstraint, ConstraintState
@@ -207,6 +208,7 @@ class RACLSearch(CheckedModel):
         """Returns the architecture that the medians select."""
         return self.architecture.genotype(name)
 
+    @short_stacks()
     def train_step(self, data: tuple[Batch, Batch]) -> dict[str, tf.Tensor]:
         weight_batch, architecture_batch = map(self.checked, data)
         log_norms = self.norms.measure()
@@ -219,6 +221,7 @@ class RACLSearch(CheckedModel):
         self.steps.assign_add(1)
         return self._logs(point)
 
+    @short_stacks()
     def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
         images, labels = self.checked(data)
         logits = self(images)

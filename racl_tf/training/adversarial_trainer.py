@@ -12,6 +12,7 @@ from racl_tf.attacks.checks import check_outputs, check_single, check_takes_floa
 from racl_tf.defences import AdversarialTraining, Defence
 from racl_tf.distribution import places_in_batch
 from racl_tf.errors import UsageError, check_positive
+from racl_tf.memory import short_stacks
 from racl_tf.seeding import fold
 from racl_tf.training.checked_model import CheckedModel
 from racl_tf.training.descent import accumulated_gradients, descend, share_of_batch
@@ -120,6 +121,7 @@ class AdversarialTrainer(CheckedModel):
         """Exports the network, as its own `export` does."""
         self.network.export(*args, **kwargs)
 
+    @short_stacks()
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)
         seeds = _seeds(fold(self.seed, "train/attack", self.steps, 0), images)
@@ -152,6 +154,7 @@ class AdversarialTrainer(CheckedModel):
             record(self._means, "", loss, logits, labels)
         return of_images[0][0] if of_images else None
 
+    @short_stacks()
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         images, labels = self._batch(data)
         self._record("", images, labels)
