@@ -42,7 +42,7 @@ def search_actions(*, batch: int, channels: int, cells: int) -> Actions:
         architect.step(images, labels, images_search, labels_search, 0.1, optimizer, unrolled=False)
         weight_step()
 
-    return {"warm-up step": weight_step, "step": step}
+    return {"warm-up step": weight_step, "step": step, "end of phase": lambda: None}
 
 
 def make_network(*, channels: int, cells: int, genotype: dict[str, Any], classes: int = 10) -> torch.nn.Module:

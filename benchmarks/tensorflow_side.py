@@ -102,6 +102,7 @@ def search_actions(*, batch: int, channels: int, cells: int, recompute: bool = F
     return {
         "warm-up step": lambda: phase(False)(),
         "step": lambda: phase(True)(),
+        "end of phase": phase.cache_clear,  # a run has the step of one phase at a time
         "step without constraint": lambda: unconstrained()(),
         "constraint alone": lambda: constraint()(),
     }
