@@ -1,8 +1,8 @@
 """Times a search step (weights, architecture, constraint and dual) beside PC-DARTS's own two updates in PyTorch.
 
 Each side is a process of its own and both take turns. Also: what the constraint costs, what the first
-calls cost, and the peak memory of the whole processes at the end of both
-phases, one after the other, as a run has them.
+calls cost, and the peak memory of the whole processes at the end of both phases, one after the other, as
+a run has them.
 """
 
 from absl import flags
@@ -28,11 +28,10 @@ def measure(report: Report) -> None:
         for side, worker in workers.items():
             report.add(f"{side}, first calls of both phases, batch {batch}", [first_calls(worker)], "s")
             peaks[side] = worker.peak_bytes() / 2**30
+            report.add(f"{side}, peak memory, batch {batch}", [peaks[side]], "GiB")
         measures = {f"{side}, {phase}": worker.measure(phase) for side, worker in workers.items() for phase in PHASES}
         seconds = interleave(measures, FLAGS.repeats, warmups=1)
         report.add_times(seconds, f", batch {batch}")
-        for side, peak in peaks.items():
-            report.add(f"{side}, peak memory, batch {batch}", [peak], "GiB")
         if sides.THEIRS in workers:
             for phase in PHASES:
                 name = f"ours / {sides.THEIRS}, {phase}, batch {batch}"

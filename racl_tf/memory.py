@@ -54,16 +54,15 @@ def _stack_filter() -> contextlib.AbstractContextManager[object] | None:
         from tensorflow.python.util import tf_stack
     except ImportError:
         return None
-    files = {
+    files = frozenset(
         file
         for name, module in list(sys.modules.items())
         if name.partition(".")[0] in _LIBRARIES and (file := getattr(module, "__file__", None))
-    }
-    files -= {ops.__file__, tf_stack.__file__}  # the innermost frames, which TensorFlow leaves out by their number
+    ) - {ops.__file__, tf_stack.__file__}  # the innermost frames, which TensorFlow leaves out by their number
 
     class LibraryFilter(tf_stack.StackTraceFilter):
         def get_filtered_filenames(self) -> frozenset[str]:
-            return frozenset(files)
+            return files
 
     return LibraryFilter()
 
