@@ -2,13 +2,15 @@
 
 import contextlib
 import csv
+import glob
 import hashlib
 import io
 import json
 import math
 import os
+import platform
 import re
-import tempfile
+import shutil
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,10 +88,12 @@ def read_text(path: str | os.PathLike[str], most: int = _MOST_BYTES) -> str:
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives the path of a folder to make, which becomes `path` if nothing fails; missing folders above are made."""
     path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as unfinished:
-        yield Path(unfinished) / path.name
-        os.rename(Path(unfinished) / path.name, path)
+    unfinished = _unfinished(path)
+    try:
+        yield unfinished
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -314,8 +318,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Missing folders are made.
     """
     path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    temporary = _unfinished(path)
     try:
         yield temporary
         sync(temporary)
@@ -323,6 +326,33 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """Returns what is written before it becomes `path`, in a folder that is made if it is missing.
+
+    What processes of this machine had not finished when they were killed is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begin = f".unfinished-{short_digest(platform.node().encode())}-"
+    for leftover in path.parent.glob(f"{begin}*-{glob.escape(path.name)}"):
+        writer = leftover.name.removeprefix(begin).removesuffix(f"-{path.name}")
+        if writer.isdecimal() and (int(writer) == os.getpid() or not _is_running(int(writer))):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    return path.with_name(f"{begin}{os.getpid()}-{path.name}")
+
+
+def _is_running(process: int) -> bool:
+    """Returns whether a process of this machine may still run; on Windows none can be asked without being ended."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; no number of a process
+        pass
+    return True
 
 
 def slug(text: str, most: int) -> str:

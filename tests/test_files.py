@@ -2,6 +2,9 @@
 
 import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from racl_tf.errors import UsageError
 from racl_tf.evaluation import load_classifier
 from racl_tf.export import export_saved_model
-from racl_tf.files import as_path, as_tensorflow_path, read_json_lines, write_json, write_text
+from racl_tf.files import as_path, as_tensorflow_path, read_json_lines, whole, whole_folder, write_json, write_text
 from racl_tf.runs.folder import StepFolder
 from racl_tf.settings import paper_settings
 
@@ -50,6 +53,47 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     write_text(path, "new")
     assert path.read_text() == "new"
+
+
+_WRITER = """
+import pathlib, sys, time
+from racl_tf.files import whole, whole_folder
+
+with whole(sys.argv[1] + "/best.keras") as file, whole_folder(sys.argv[1] + "/saved_model") as folder:
+    file.write_text("half")
+    folder.mkdir()
+    (folder / "variables").write_text("half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def _write_both(folder: pathlib.Path) -> None:
+    with whole(folder / "best.keras") as path:
+        path.write_text("whole")
+    with whole_folder(folder / "saved_model") as path:
+        path.mkdir()
+    (folder / "saved_model").rmdir()
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_another_writes(tmp_path) -> None:
+    root = pathlib.Path(__file__).parents[1]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begun\n"
+        begun = set(os.listdir(tmp_path))
+        assert len(begun) == 2
+        (tmp_path / ".unfinished-notes-best.keras").write_text("a user's")
+        _write_both(tmp_path)
+        assert set(os.listdir(tmp_path)) == {*begun, "best.keras", ".unfinished-notes-best.keras"}
+    finally:
+        writer.kill()
+        writer.wait()
+    _write_both(tmp_path)
+    assert set(os.listdir(tmp_path)) == {"best.keras", ".unfinished-notes-best.keras"}
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class ImageStorage:
             if kept := _load(folder):  # another process has just written it
                 return kept
             if is_alone:
-                for old in (*self.folder.glob(f"{name}-*"), *self.folder.glob(f".{name}-*")):
+                for old in (*self.folder.glob(f"{name}-*"), *self.folder.glob(f".unfinished-*-{name}-*")):
                     shutil.rmtree(old, ignore_errors=True)
             first = next(images)
             self._check_space(count * first.nbytes)

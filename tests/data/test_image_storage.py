@@ -221,7 +221,7 @@ def test_what_was_left_unfinished_is_written_anew(tmp_path, damage) -> None:
         case "without labels":
             (folder / "labels.npy").unlink()
         case _:
-            folder.rename(cache / f".{folder.name}.x1y2")
+            folder.rename(cache / f".unfinished-1a2b3c4d-17-{folder.name}")
     assert_same(load_dataset(root, cache_dir=cache, in_memory=False), load_dataset(root, in_memory=True))
     assert [path for path in cache.iterdir() if path.is_dir()] == [folder]
 
