@@ -15,7 +15,7 @@ from racl_tf.errors import UsageError
 _IMAGES, _LABELS = "Images to train on must lie in [0, 1]", "Labels must be classes from 0"
 _EMPTY = "A last batch of fewer images than replicas leaves one of them without any"
 _LARGEST = np.iinfo(np.int32).max
-Logs = dict[str, tf.Tensor]
+_Step = Callable[[Any], dict[str, tf.Tensor]]  # what a batch gives to what is logged
 
 
 class CheckedModel(keras.Model):
@@ -43,18 +43,18 @@ class CheckedModel(keras.Model):
         if WORKERS.count == 1:  # else Keras would reduce nested batches as one tensor, to build what is built already
             super()._maybe_symbolic_build(iterator, data_batch)
 
-    def _in_one_graph(self, step: Callable[[Any], Logs], otherwise: Callable[[Any], Logs]) -> Callable[[Any], Logs]:
+    def _in_one_graph(self, step: _Step, otherwise: _Step) -> _Step:
         """Returns a function that takes a step on the next batch of an iterator and returns its logs.
 
         Keras's own, `otherwise`, calls the graph of a step from another one, for which TensorFlow keeps it once more,
         and reduces logs of replicas in several processes along an axis that scalars do not have. It remains for what
-        is no iterator of TensorFlow's, for several steps at once, for XLA and for eager steps.
+        is no iterator of TensorFlow's and, of a single process, for several steps at once, for XLA and for eager steps.
         """
         if WORKERS.count == 1 and (self.run_eagerly or self.jit_compile or self.steps_per_execution > 1):
             return otherwise
         strategy = self.distribute_strategy
 
-        def step_on(batch: Any) -> Logs:
+        def step_on(batch: Any) -> dict[str, tf.Tensor]:
             optional = tf.experimental.Optional  # what Keras makes of None
             batch = tf.nest.map_structure(lambda value: None if isinstance(value, optional) else value, batch)
             tensors = [value for value in tf.nest.flatten(batch) if value is not None]
@@ -62,11 +62,11 @@ class CheckedModel(keras.Model):
                 return step(batch)
 
         @tf.function(autograph=False, jit_compile=self.jit_compile, reduce_retracing=True)
-        def next_step(batches: Iterator[Any]) -> Logs:
+        def next_step(batches: Iterator[Any]) -> dict[str, tf.Tensor]:
             logs = strategy.run(step_on, (next(batches),))
             return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}  # all the same
 
-        def function(batches: Any) -> Logs:
+        def function(batches: Any) -> dict[str, tf.Tensor]:
             if not isinstance(batches, tf.data.Iterator | tf.distribute.DistributedIterator):
                 return otherwise(batches)
             try:
