@@ -17,13 +17,15 @@ flags.DEFINE_multi_integer("batch", [32, 64], "The images of one batch; given se
 flags.DEFINE_integer("channels", 16, "C.")
 flags.DEFINE_integer("cells", 8, "L.")
 flags.DEFINE_boolean("recompute", False, "Compute our cells again in backward passes, for less memory.")
+flags.DEFINE_boolean("mixed_precision", False, "Compute our side in bfloat16.")
 PHASES = ("warm-up step", "step")
 
 
 def measure(report: Report) -> None:
     for batch in FLAGS.batch:
         case = {"subject": "search", "batch": batch, "channels": FLAGS.channels, "cells": FLAGS.cells}
-        workers = sides.start(report, ours=case | {"recompute": FLAGS.recompute}, theirs=case)
+        ours = case | {name: FLAGS[name].value for name in ("recompute", "mixed_precision")}
+        workers = sides.start(report, ours=ours, theirs=case)
         peaks = {}
         for side, worker in workers.items():
             report.add(f"{side}, first calls of both phases, batch {batch}", [first_calls(worker)], "s")

@@ -82,7 +82,10 @@ def constraint_alone(channels: int, cells: int) -> Callable[[], object]:
     return run
 
 
-def search_actions(*, batch: int, channels: int, cells: int, recompute: bool = False) -> Actions:
+def search_actions(
+    *, batch: int, channels: int, cells: int, recompute: bool = False, mixed_precision: bool = False
+) -> Actions:
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed_precision else "float32")
     data = constant_batches((random_batch(batch), random_batch(batch, seed=1)))
     search = make_search(channels, cells, recompute=recompute)
 
