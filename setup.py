@@ -57,7 +57,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["racl_tf", "racl_tf.*"]) + list(PLACES),
     package_dir={"racl_tf": "racl_tf", **PLACES},
-    package_data={"racl_tf": ["py.typed", "space/*.json", "evaluation/*.json", "reporting/*.jinja"]},
+    package_data={"racl_tf": ["py.typed", "data/*.csv.gz", "space/*.json", "evaluation/*.json", "reporting/*.jinja"]},
     install_requires=[
         "absl-py>=2.0",
         "Jinja2>=3.1",
@@ -70,7 +70,6 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "rich>=13",
-        "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.18",
         "tensorflow>=2.18",
@@ -96,6 +95,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
+            "scipy>=1.12",  # with isotonic regression
         ],
         "docs": [
             "latex2mathml>=3.77",
