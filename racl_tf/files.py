@@ -20,6 +20,9 @@ import numpy as np
 
 from racl_tf.errors import UsageError, shortened
 
+UNFINISHED = ".unfinished-"
+"""What names of files and folders begin with before they are whole."""
+
 _MOST_BYTES = 2**28  # of a file that is read as text: those of runs are far smaller
 _PATTERNS = r"*?[\\"  # by which TensorFlow looks for files of other names
 
@@ -334,7 +337,7 @@ def _unfinished(path: Path) -> Path:
     What processes of this machine had not finished when they were killed is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    begin = f".unfinished-{short_digest(platform.node().encode())}-"
+    begin = f"{UNFINISHED}{short_digest(platform.node().encode())}-"
     for leftover in path.parent.glob(f"{begin}*-{glob.escape(path.name)}"):
         writer = leftover.name.removeprefix(begin).removesuffix(f"-{path.name}")
         if writer.isdecimal() and (int(writer) == os.getpid() or not _is_running(int(writer))):

@@ -56,7 +56,7 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path, monkeypatch) -> None:
 
 
 _WRITER = """
-import pathlib, sys, time
+import sys, time
 from racl_tf.files import whole, whole_folder
 
 with whole(sys.argv[1] + "/best.keras") as file, whole_folder(sys.argv[1] + "/saved_model") as folder:

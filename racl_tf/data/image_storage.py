@@ -20,7 +20,7 @@ import tensorflow as tf
 from racl_tf.data.image_set import ImageSet
 from racl_tf.data.resizing import of_one_shape, stack
 from racl_tf.errors import UsageError
-from racl_tf.files import as_path, short_digest, slug, sync, whole_folder
+from racl_tf.files import UNFINISHED, as_path, short_digest, slug, sync, whole_folder
 from racl_tf.memory import available_memory
 from racl_tf.version import __version__
 
@@ -119,7 +119,7 @@ class ImageStorage:
             if kept := _load(folder):  # another process has just written it
                 return kept
             if is_alone:
-                for old in (*self.folder.glob(f"{name}-*"), *self.folder.glob(f".unfinished-*-{name}-*")):
+                for old in (*self.folder.glob(f"{name}-*"), *self.folder.glob(f"{UNFINISHED}*-{name}-*")):
                     shutil.rmtree(old, ignore_errors=True)
             first = next(images)
             self._check_space(count * first.nbytes)

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import re
 import shutil
@@ -20,7 +19,7 @@ import tensorflow as tf
 
 from racl_tf.distribution import WORKERS
 from racl_tf.errors import UsageError, reason_of
-from racl_tf.files import load_arrays, sync, write_text
+from racl_tf.files import UNFINISHED, load_arrays, sync, whole_folder, write_text
 from racl_tf.interruption import INTERRUPTION
 
 KEPT = 3
@@ -207,18 +206,13 @@ class Checkpoints(keras.callbacks.Callback):
         for record in self.records:
             record.flush()
         state = self.directory / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}"
-        for leftover in self.directory.glob(".unfinished-*"):
+        for leftover in self.directory.glob(f"{UNFINISHED}*"):  # states of other names too, which may not come again
             shutil.rmtree(leftover)
-        unfinished = self.directory / f".unfinished-{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        try:
+        with whole_folder(state) as unfinished:
+            unfinished.mkdir()
             self._write(unfinished, arrays, means)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        if state.exists():  # one that was passed over
-            shutil.rmtree(state)
-        os.replace(unfinished, state)
+            if state.exists():  # one that was passed over
+                shutil.rmtree(state)
         sync(self.directory)
         self._remove_old()
         self._saved = time.monotonic()
